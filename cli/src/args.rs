@@ -1,0 +1,95 @@
+//! The command line: what can be asked for.
+
+mod choice;
+mod embed;
+mod model;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub(crate) use embed::{EmbedArgs, EmbedFormat};
+pub(crate) use model::ModelArgs;
+
+/// Qwen3-Embedding vectors on the command line.
+#[derive(Parser)]
+#[command(version, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  qwen3-embed embed --model Qwen/Qwen3-Embedding-0.6B 'Gravity pulls bodies together.'
+  qwen3-embed embed --model ./Qwen3-Embedding-0.6B --input lines.txt --format npy --output lines.npy
+  qwen3-embed similarity --query 'capital of China' 'Beijing is the capital.' 'Gravity pulls.'
+  qwen3-embed info --model Qwen/Qwen3-Embedding-0.6B
+
+Exit codes: 0 done, 1 failed, 2 wrong usage. Results go to stdout, all else to stderr.
+QWEN3_EMBED_LOG sets what is logged: off, error, warn (default), info, debug, trace.";
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Turn texts or token ids into vectors
+    Embed(EmbedArgs),
+    /// Rank documents by their similarity to a query
+    Similarity(SimilarityArgs),
+    /// Show the model and what would run it, without loading the weights
+    Info(InfoArgs),
+}
+
+impl Command {
+    /// The options that every command has.
+    pub(crate) fn model(&self) -> &ModelArgs {
+        match self {
+            Self::Embed(args) => &args.model,
+            Self::Similarity(args) => &args.model,
+            Self::Info(args) => &args.model,
+        }
+    }
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Example:
+  qwen3-embed similarity --query 'capital of China' 'Beijing is the capital.' 'Gravity pulls.'")]
+pub(crate) struct SimilarityArgs {
+    /// The query; it gets the model's query prompt
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) query: String,
+    /// The documents; they are taken as they are
+    #[arg(required = true, value_name = "DOC")]
+    pub(crate) documents: Vec<String>,
+    /// Describe the task of the query, in place of the model's own prompt
+    #[arg(long, value_name = "TASK")]
+    pub(crate) instruct: Option<String>,
+    /// Cut vectors to their first N elements
+    #[arg(long, value_name = "N")]
+    pub(crate) dimensions: Option<usize>,
+    /// Layout of the output
+    #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
+    pub(crate) format: ReportFormat,
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Checks the configuration and the layout of the weights. Tokenizer and pooling are checked only when
+a model is loaded, by embed and similarity.
+
+Example:
+  qwen3-embed info --model Qwen/Qwen3-Embedding-0.6B --format json")]
+pub(crate) struct InfoArgs {
+    /// Layout of the output
+    #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
+    pub(crate) format: ReportFormat,
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+}
+
+/// For reading or for a program.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReportFormat {
+    Table,
+    Json,
+}

@@ -1,0 +1,80 @@
+//! Which model runs, and on what.
+
+use clap::Args;
+use qwen3_embedding::{BackendChoice, Device, EmbedderBuilder, Precision};
+
+use super::choice::one_of;
+use crate::failure::Failure;
+
+const BACKENDS: &[(&str, BackendChoice)] = &[
+    ("auto", BackendChoice::Auto),
+    ("mlx", BackendChoice::Mlx),
+    ("onnx", BackendChoice::Onnx),
+];
+const DEVICES: &[(&str, Device)] = &[
+    ("auto", Device::Auto),
+    ("cpu", Device::Cpu),
+    ("gpu", Device::Gpu),
+];
+const PRECISIONS: &[(&str, Precision)] = &[
+    ("auto", Precision::Auto),
+    ("f32", Precision::F32),
+    ("f16", Precision::F16),
+    ("bf16", Precision::Bf16),
+];
+
+#[derive(Args)]
+#[command(next_help_heading = "Model")]
+pub(crate) struct ModelArgs {
+    /// A directory or a model id, organisation/name; without one, a built-in demonstration model
+    #[arg(
+        long,
+        value_name = "DIR|ID",
+        env = "QWEN3_EMBED_MODEL",
+        hide_env_values = true
+    )]
+    pub(crate) model: Option<String>,
+    /// Branch, tag or commit of the model id [default: main]
+    #[cfg(feature = "hub")]
+    #[arg(long, value_name = "REVISION")]
+    pub(crate) revision: Option<String>,
+    /// Make no request: the model id must be in the local cache
+    #[cfg(feature = "hub")]
+    #[arg(long)]
+    pub(crate) offline: bool,
+    /// Native library to run on
+    #[arg(long, value_parser = one_of(BACKENDS), default_value = "auto")]
+    backend: BackendChoice,
+    /// Device to run on; auto takes an accelerator where there is one
+    #[arg(long, value_parser = one_of(DEVICES), default_value = "auto")]
+    device: Device,
+    /// Fail where no accelerator can be used
+    #[arg(long)]
+    require_accelerator: bool,
+    /// Element type to compute in; auto is f32 on a CPU, else 16 bits
+    #[arg(long, value_parser = one_of(PRECISIONS), default_value = "auto")]
+    precision: Precision,
+}
+
+impl ModelArgs {
+    /// Finds the contradiction that lies in a value, which clap cannot.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        if self.require_accelerator && self.device == Device::Cpu {
+            let message = "'--require-accelerator' cannot be used with '--device cpu'";
+            return Err(Failure::Usage(message.to_owned()));
+        }
+        Ok(())
+    }
+
+    /// The builder with everything that was asked for.
+    pub(crate) fn apply(&self, builder: EmbedderBuilder) -> EmbedderBuilder {
+        let builder = builder
+            .backend(self.backend)
+            .device(self.device)
+            .precision(self.precision);
+        match self.require_accelerator {
+            true => builder.require_accelerator(),
+            false => builder,
+        }
+    }
+}

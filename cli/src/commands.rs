@@ -1,0 +1,21 @@
+//! What the commands do.
+
+mod embed;
+mod info;
+mod running;
+mod similarity;
+mod table;
+
+pub(crate) use embed::embed;
+pub(crate) use info::info;
+pub(crate) use similarity::similarity;
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+/// One JSON value and a newline. Numbers parse back to the same f32.
+fn write_json(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, value)?;
+    writeln!(out)
+}

@@ -1,0 +1,40 @@
+//! Results laid out for reading.
+
+use std::io::{self, Write};
+
+use console::Term;
+
+use super::similarity::Scored;
+
+/// Rank, score and text, one line each.
+pub(super) fn ranking(out: &mut dyn Write, results: &[Scored<'_>]) -> io::Result<()> {
+    let head = "rank    score  ";
+    writeln!(out, "{head}text")?;
+    for (result, rank) in results.iter().zip(1..) {
+        let text = one_line(result.text, head.len());
+        writeln!(out, "{rank:>4}  {:>7.4}  {text}", result.score)?;
+    }
+    Ok(())
+}
+
+/// Names and values in two columns.
+pub(super) fn pairs(out: &mut dyn Write, pairs: &[(&str, String)]) -> io::Result<()> {
+    let width = pairs.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    for (name, value) in pairs {
+        writeln!(out, "{name:<width$}  {value}")?;
+    }
+    Ok(())
+}
+
+/// `text` without control characters; on a terminal, cut to what is left after `indent` columns.
+fn one_line(text: &str, indent: usize) -> String {
+    let line = text.replace(char::is_control, " ");
+    let terminal = Term::stdout();
+    match terminal.size_checked() {
+        Some((_, columns)) if terminal.is_term() => {
+            let left = usize::from(columns).saturating_sub(indent);
+            console::truncate_str(&line, left, "…").into_owned()
+        }
+        _ => line,
+    }
+}

@@ -1,0 +1,57 @@
+//! `info`: the model and what would run it.
+#![cfg(feature = "mlx")]
+
+mod support;
+
+use std::fs;
+
+use serde_json::{Value, json};
+use support::{NOTE, on_tiny, run, tiny};
+
+#[test]
+fn json_holds_the_configuration_and_what_embed_runs_on() {
+    let info = on_tiny(&["info", "--format", "json"]).json();
+    assert_eq!(info["model"], "tiny");
+    assert_eq!(info["version"], env!("CARGO_PKG_VERSION"));
+    let directory = tiny().canonicalize().unwrap();
+    assert_eq!(info["directory"], directory.to_str().unwrap());
+    let config = fs::read_to_string(tiny().join("config.json")).unwrap();
+    let config: Value = serde_json::from_str(&config).unwrap();
+    for (key, in_config) in [
+        ("hidden_size", "hidden_size"),
+        ("layers", "num_hidden_layers"),
+        ("heads", "num_attention_heads"),
+        ("kv_heads", "num_key_value_heads"),
+        ("head_dim", "head_dim"),
+        ("vocabulary", "vocab_size"),
+        ("context", "max_position_embeddings"),
+    ] {
+        assert_eq!(info["architecture"][key], config[in_config], "{key}");
+    }
+    assert_eq!(info["architecture"]["weight_precision"], "bf16");
+    assert_eq!(info["backend"], on_tiny(&["embed", "x"]).json()["backend"]);
+}
+
+#[test]
+fn a_table_line_a_fact() {
+    let outcome = run(&["info", "--device", "cpu"]);
+    assert_eq!(outcome.stderr, NOTE);
+    let lines: Vec<_> = outcome.stdout().lines().collect();
+    for line in [
+        "model        built-in/tiny",
+        "directory    none, built in",
+        "heads        4, 2 for keys and values",
+        "weights      0.5 MB, bf16",
+        "precision    f32",
+        "fallback     none",
+    ] {
+        assert!(lines.contains(&line), "{line:?} is not in {lines:#?}");
+    }
+}
+
+#[test]
+fn the_built_in_model_has_no_directory() {
+    let info = run(&["info", "--format", "json"]).json();
+    assert_eq!(info["model"], "built-in/tiny");
+    assert_eq!(info["directory"], json!(null));
+}

@@ -1,0 +1,95 @@
+#include "ops.h"
+
+#include "mlx_bridge/src/backend/mlx/ffi.rs.h"
+
+namespace mx = mlx::core;
+
+namespace mlx_bridge {
+
+namespace {
+
+Handle own(array a) { return std::make_unique<array>(std::move(a)); }
+
+mx::Shape to_shape(Sizes sizes) {
+  return mx::Shape(sizes.begin(), sizes.end());
+}
+
+array silu_times(const array& gate, const array& up, mx::Device device) {
+  return mx::multiply(mx::multiply(gate, mx::sigmoid(gate, device), device), up,
+                      device);
+}
+
+// On a GPU the three elementwise operations become one kernel. Not on a CPU:
+// there MLX would run the C++ compiler at run time.
+std::vector<array> silu_times_gpu(const std::vector<array>& inputs) {
+  return {silu_times(inputs[0], inputs[1], mx::Device::gpu)};
+}
+
+}  // namespace
+
+Handle add(const array& a, const array& b, DeviceKind device) {
+  return own(mx::add(a, b, to_device(device)));
+}
+
+Handle astype(const array& a, ElementType type, DeviceKind device) {
+  return own(mx::astype(a, to_dtype(type), to_device(device)));
+}
+
+Handle contiguous(const array& a, DeviceKind device) {
+  return own(mx::contiguous(a, /* allow_col_major */ false, to_device(device)));
+}
+
+Handle matmul(const array& a, const array& b, DeviceKind device) {
+  return own(mx::matmul(a, b, to_device(device)));
+}
+
+Handle reshape(const array& a, Sizes shape, DeviceKind device) {
+  return own(mx::reshape(a, to_shape(shape), to_device(device)));
+}
+
+Handle slice(const array& a, Sizes start, Sizes stop, DeviceKind device) {
+  return own(mx::slice(a, to_shape(start), to_shape(stop), to_device(device)));
+}
+
+Handle swiglu(const array& gate, const array& up, DeviceKind device) {
+  if (device == DeviceKind::Cpu) {
+    return own(silu_times(gate, up, mx::Device::cpu));
+  }
+  thread_local const auto fused =
+      mx::compile(silu_times_gpu, /* shapeless */ true);
+  return own(fused({gate, up})[0]);
+}
+
+Handle take(const array& a, const array& indices, int axis, DeviceKind device) {
+  return own(mx::take(a, indices, axis, to_device(device)));
+}
+
+Handle transpose(const array& a, Sizes axes, DeviceKind device) {
+  return own(mx::transpose(a, {axes.begin(), axes.end()}, to_device(device)));
+}
+
+Handle rms_norm(const array& x, const array& weight, float eps,
+                DeviceKind device) {
+  return own(mx::fast::rms_norm(x, weight, eps, to_device(device)));
+}
+
+Handle rope(const array& x, int dims, float base, int offset,
+            DeviceKind device) {
+  return own(mx::fast::rope(x, dims,
+                            /* traditional */ false, base,
+                            /* scale */ 1.0f, offset,
+                            /* freqs */ std::nullopt, to_device(device)));
+}
+
+Handle causal_attention(const array& queries, const array& keys,
+                        const array& values, float scale, DeviceKind device) {
+  return own(mx::fast::scaled_dot_product_attention(
+      queries, keys, values, scale, "causal",
+      /* mask_arr */ std::nullopt,
+      /* sinks */ std::nullopt,
+      /* force_fused */ false, to_device(device)));
+}
+
+void throw_unknown() { throw 42; }
+
+}  // namespace mlx_bridge

@@ -1,0 +1,17 @@
+#!/bin/sh
+# Regenerates the fixtures and the tiny model with the pinned reference and compares them with the committed ones.
+# VENV names the virtual environment to make or use (default: .venv in the repository root).
+set -eu
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+export HF_HUB_OFFLINE=1 PYTHONDONTWRITEBYTECODE=1
+
+. "$root/scripts/lib/reference-venv.sh"
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+"$python" "$root/models/make_fixtures.py" --out "$work/parity" >"$work/log"
+"$python" "$root/models/make_tiny.py" --out "$work/tiny" >>"$work/log"
+"$python" "$root/models/compare.py" \
+    "$root/tests/fixtures/parity" "$work/parity" \
+    "$root/models/tiny" "$work/tiny"

@@ -1,0 +1,151 @@
+//! The contract that every backend keeps.
+
+#[cfg(any(feature = "mlx", feature = "onnx"))]
+mod admission;
+#[cfg(feature = "mlx")]
+mod mlx;
+#[cfg(feature = "onnx")]
+mod onnx;
+pub(crate) mod select;
+
+use crate::batch::TokenBatch;
+use crate::dtype::Dtype;
+use crate::error::Result;
+
+/// One model on one device. Owned by one thread for its whole life; not required to be `Send`.
+pub trait Backend {
+    /// What really runs.
+    fn info(&self) -> &BackendInfo;
+
+    /// Runs the batch and returns, for each sequence, the last token's row after the final norm.
+    ///
+    /// # Errors
+    /// [`Error::BatchTooLarge`](crate::Error::BatchTooLarge) before anything is allocated;
+    /// [`Error::Backend`](crate::Error::Backend) when the native library fails, after which the
+    /// backend must be dropped and built anew.
+    fn forward(&mut self, batch: &TokenBatch) -> Result<HiddenRows>;
+
+    /// As [`forward`](Backend::forward), computed in f32 whatever the precision of the weights:
+    /// the second try for an input that overflowed.
+    ///
+    /// # Errors
+    /// As [`forward`](Backend::forward).
+    fn forward_f32(&mut self, batch: &TokenBatch) -> Result<HiddenRows>;
+
+    /// Memory of the native library, as far as the library tells.
+    ///
+    /// # Errors
+    /// [`Error::Backend`](crate::Error::Backend) when the native library fails.
+    fn memory(&self) -> Result<MemoryUse>;
+}
+
+/// Final-normed rows, not L2-normalised: row-major `[rows, hidden]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HiddenRows {
+    /// `rows * hidden` elements.
+    pub data: Vec<f32>,
+    /// Elements of a row.
+    pub hidden: usize,
+}
+
+impl HiddenRows {
+    /// The rows in order.
+    pub fn rows(&self) -> impl Iterator<Item = &[f32]> {
+        self.data.chunks_exact(self.hidden)
+    }
+}
+
+/// Bytes held by the native library: by MLX for all models in the process; by ONNX Runtime, which
+/// tells nothing, the weights of this model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MemoryUse {
+    /// In arrays, weights included.
+    pub active: usize,
+    /// Freed and kept for reuse; `None` where the library does not tell.
+    pub cached: Option<usize>,
+    /// The most that was active at one time; `None` where the library does not tell.
+    pub peak: Option<usize>,
+}
+
+/// What runs, as opposed to what was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BackendInfo {
+    /// The native library: `mlx` or `onnx`.
+    pub backend: &'static str,
+    /// Where the model runs.
+    pub device: DeviceKind,
+    /// The device's own name, as its driver gives it; may be empty.
+    pub device_name: String,
+    /// Element type of weights and activations.
+    pub precision: Dtype,
+    /// Version of the native library.
+    pub library_version: String,
+    /// File of the native library.
+    pub library_path: String,
+    /// Why this device and precision run.
+    pub reason: String,
+    /// Set when no accelerator could be used: what was missing.
+    pub fallback: Option<String>,
+}
+
+/// Where a model runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeviceKind {
+    /// The host's processor.
+    Cpu,
+    /// An accelerator: Metal, or CUDA in a build that links it.
+    Gpu,
+}
+
+impl std::fmt::Display for DeviceKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Cpu => "cpu",
+            Self::Gpu => "gpu",
+        })
+    }
+}
+
+/// Which native library to use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum BackendChoice {
+    /// The best that this machine and this build offer.
+    #[default]
+    Auto,
+    /// MLX.
+    Mlx,
+    /// ONNX Runtime.
+    Onnx,
+}
+
+/// Which device to use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Device {
+    /// An accelerator where there is one, else the processor, said in [`BackendInfo::fallback`].
+    #[default]
+    Auto,
+    /// The processor.
+    Cpu,
+    /// An accelerator; an error where there is none.
+    Gpu,
+}
+
+/// Which element type to hold weights and compute in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Precision {
+    /// f32 on a processor; bf16 on an accelerator, f16 where bf16 is emulated (Apple M1, M2).
+    #[default]
+    Auto,
+    /// IEEE single precision.
+    F32,
+    /// IEEE half precision. Activations of larger models can overflow it; such an input is run
+    /// again in f32.
+    F16,
+    /// bfloat16.
+    Bf16,
+}

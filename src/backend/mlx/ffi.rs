@@ -1,0 +1,122 @@
+//! The bridge: every C++ function that the crate can call, and nothing else.
+//!
+//! Everything returns `Result`: a function that throws and does not would end the process.
+
+// Links the library; it has no Rust items.
+use mlx_sys as _;
+
+#[allow(
+    unsafe_code,
+    unreachable_pub,
+    reason = "the one bridge module; cxx makes its items pub"
+)]
+#[cfg_attr(not(test), allow(dead_code, reason = "throw_unknown serves a test"))]
+#[cxx::bridge(namespace = "mlx_bridge")]
+pub(super) mod bridge {
+    // Shared types.
+
+    /// Where an operation runs.
+    #[derive(Debug, PartialEq, Eq, Clone, Copy)]
+    enum DeviceKind {
+        Cpu,
+        Gpu,
+    }
+
+    /// Element type of an array.
+    #[derive(Debug, PartialEq, Eq, Clone, Copy)]
+    enum ElementType {
+        F32,
+        F16,
+        Bf16,
+        U32,
+    }
+
+    /// What the library tells of a device; absent figures are empty or 0.
+    struct DeviceInfo {
+        name: String,
+        architecture: String,
+        recommended_working_set_size: usize,
+    }
+
+    // SAFETY: cxx checks each signature here against the C++ declaration when it compiles the
+    // bridge; every function copies what it keeps, takes lengths from slices and lets no exception
+    // out (cpp/trycatch.h); the opaque type makes arrays neither Send nor Sync.
+    unsafe extern "C++" {
+        include!("mlx_bridge/cpp/ops.h");
+
+        /// A node of MLX's lazy graph, reference-counted on the C++ side.
+        #[namespace = "mlx::core"]
+        #[cxx_name = "array"]
+        type MxArray;
+
+        // cpp/device.h
+        fn version() -> Result<String>;
+        fn library_path() -> Result<String>;
+        fn is_available(device: DeviceKind) -> Result<bool>;
+        fn device_info(device: DeviceKind) -> Result<DeviceInfo>;
+        fn disable_compile() -> Result<()>;
+        fn synchronize(device: DeviceKind) -> Result<()>;
+        fn active_memory() -> Result<usize>;
+        fn peak_memory() -> Result<usize>;
+        fn cache_memory() -> Result<usize>;
+        fn memory_limit() -> Result<usize>;
+        fn set_memory_limit(bytes: usize) -> Result<usize>;
+        fn set_cache_limit(bytes: usize) -> Result<usize>;
+        fn set_wired_limit(bytes: usize) -> Result<usize>;
+        fn clear_cache() -> Result<()>;
+
+        // cpp/array.h
+        fn allocate(shape: &[i32], element_type: ElementType) -> Result<UniquePtr<MxArray>>;
+        fn write(a: Pin<&mut MxArray>, offset: usize, bytes: &[u8]) -> Result<()>;
+        fn shape(a: &MxArray) -> Result<Vec<i32>>;
+        fn element_type(a: &MxArray) -> Result<ElementType>;
+        fn eval(a: &MxArray) -> Result<()>;
+        fn copy_f32(a: &MxArray, out: &mut [f32]) -> Result<()>;
+
+        // cpp/ops.h
+        fn add(a: &MxArray, b: &MxArray, device: DeviceKind) -> Result<UniquePtr<MxArray>>;
+        fn astype(
+            a: &MxArray,
+            element_type: ElementType,
+            device: DeviceKind,
+        ) -> Result<UniquePtr<MxArray>>;
+        fn contiguous(a: &MxArray, device: DeviceKind) -> Result<UniquePtr<MxArray>>;
+        fn matmul(a: &MxArray, b: &MxArray, device: DeviceKind) -> Result<UniquePtr<MxArray>>;
+        fn reshape(a: &MxArray, shape: &[i32], device: DeviceKind) -> Result<UniquePtr<MxArray>>;
+        fn slice(
+            a: &MxArray,
+            start: &[i32],
+            stop: &[i32],
+            device: DeviceKind,
+        ) -> Result<UniquePtr<MxArray>>;
+        fn swiglu(gate: &MxArray, up: &MxArray, device: DeviceKind) -> Result<UniquePtr<MxArray>>;
+        fn take(
+            a: &MxArray,
+            indices: &MxArray,
+            axis: i32,
+            device: DeviceKind,
+        ) -> Result<UniquePtr<MxArray>>;
+        fn transpose(a: &MxArray, axes: &[i32], device: DeviceKind) -> Result<UniquePtr<MxArray>>;
+        fn rms_norm(
+            x: &MxArray,
+            weight: &MxArray,
+            eps: f32,
+            device: DeviceKind,
+        ) -> Result<UniquePtr<MxArray>>;
+        fn rope(
+            x: &MxArray,
+            dims: i32,
+            base: f32,
+            offset: i32,
+            device: DeviceKind,
+        ) -> Result<UniquePtr<MxArray>>;
+        fn causal_attention(
+            queries: &MxArray,
+            keys: &MxArray,
+            values: &MxArray,
+            scale: f32,
+            device: DeviceKind,
+        ) -> Result<UniquePtr<MxArray>>;
+        fn throw_unknown() -> Result<()>;
+    }
+}

@@ -1,0 +1,158 @@
+//! Devices, limits and admission: what must hold before MLX is handed work.
+
+use super::array::{MLX, failed};
+use super::ffi::bridge::{self, DeviceKind as BridgeDevice};
+use crate::backend::admission::{Attention, Need};
+use crate::backend::{BackendInfo, Device, DeviceKind, Precision};
+use crate::batch::TokenBatch;
+use crate::config::ModelConfig;
+use crate::dtype::Dtype;
+use crate::error::{Error, Result};
+
+/// The only version whose behaviour after errors this crate relies on.
+const VERSION: &str = "0.32.4";
+
+/// Freed buffers that MLX may keep on a GPU, where its own default is all of the memory. On a CPU
+/// its default is small.
+const CACHE_LIMIT: usize = 512 << 20;
+
+/// Head sizes for which MLX has a fused Metal kernel that stores no scores.
+const FUSED_HEAD_DIMS: [usize; 3] = [64, 80, 128];
+
+pub(super) fn to_bridge(device: DeviceKind) -> BridgeDevice {
+    match device {
+        DeviceKind::Cpu => BridgeDevice::Cpu,
+        DeviceKind::Gpu => BridgeDevice::Gpu,
+    }
+}
+
+/// Resolves the device and the precision, and says why.
+pub(in crate::backend) fn probe(device: Device, precision: Precision) -> Result<BackendInfo> {
+    let version = bridge::version().map_err(|e| failed("version", e))?;
+    if version != VERSION {
+        return Err(Error::BackendUnavailable {
+            backend: "MLX".to_owned(),
+            reason: format!("expected version {VERSION}, found {version}"),
+        });
+    }
+    let (device, reason, fallback) = choose_device(device)?;
+    let info = bridge::device_info(to_bridge(device)).map_err(|e| failed("device_info", e))?;
+    Ok(BackendInfo {
+        backend: "mlx",
+        device,
+        precision: choose_precision(precision, device, &info.architecture),
+        device_name: info.name,
+        library_version: version,
+        library_path: bridge::library_path().map_err(|e| failed("library_path", e))?,
+        reason,
+        fallback,
+    })
+}
+
+fn choose_device(device: Device) -> Result<(DeviceKind, String, Option<String>)> {
+    let gpu = bridge::is_available(BridgeDevice::Gpu).map_err(|e| failed("is_available", e))?;
+    let missing = "this build of MLX finds no Metal or CUDA device";
+    match (device, gpu) {
+        (Device::Cpu, _) => Ok((DeviceKind::Cpu, "the CPU was asked for".to_owned(), None)),
+        (Device::Gpu, true) => Ok((DeviceKind::Gpu, "a GPU was asked for".to_owned(), None)),
+        (Device::Auto, true) => Ok((DeviceKind::Gpu, "a GPU is available".to_owned(), None)),
+        (Device::Auto, false) => Ok((
+            DeviceKind::Cpu,
+            "no GPU is available".to_owned(),
+            Some(missing.to_owned()),
+        )),
+        (Device::Gpu, false) => Err(Error::BackendUnavailable {
+            backend: "MLX on a GPU".to_owned(),
+            reason: missing.to_owned(),
+        }),
+    }
+}
+
+fn choose_precision(precision: Precision, device: DeviceKind, architecture: &str) -> Dtype {
+    // M1 and M2 emulate bf16.
+    let emulated = ["applegpu_g13", "applegpu_g14"]
+        .iter()
+        .any(|generation| architecture.starts_with(generation));
+    match (precision, device) {
+        (Precision::F32, _) | (Precision::Auto, DeviceKind::Cpu) => Dtype::F32,
+        (Precision::F16, _) => Dtype::F16,
+        (Precision::Auto, DeviceKind::Gpu) if emulated => Dtype::F16,
+        (Precision::Bf16, _) | (Precision::Auto, DeviceKind::Gpu) => Dtype::Bf16,
+    }
+}
+
+/// Sets what the library keeps for the whole process, before a model is loaded.
+pub(super) fn prepare(device: BridgeDevice) -> Result<()> {
+    if device == BridgeDevice::Cpu {
+        // On a CPU, compiled functions run the C++ compiler and load its output from a
+        // predictable temporary path. A GPU model that is first run later in the same process
+        // goes without its one compiled function, which costs it a little speed.
+        return bridge::disable_compile().map_err(|e| failed("disable_compile", e));
+    }
+    bridge::set_cache_limit(CACHE_LIMIT).map_err(|e| failed("set_cache_limit", e))?;
+    let info = bridge::device_info(device).map_err(|e| failed("device_info", e))?;
+    if info.recommended_working_set_size > 0 {
+        bridge::set_memory_limit(info.recommended_working_set_size)
+            .map_err(|e| failed("set_memory_limit", e))?;
+        if let Err(e) = bridge::set_wired_limit(info.recommended_working_set_size) {
+            // Below macOS 15 there is no wired limit; the model runs without it.
+            tracing::debug!("wired limit not set: {e}");
+        }
+    }
+    Ok(())
+}
+
+/// Bytes left under the library's memory limit.
+pub(super) fn free_memory() -> Result<usize> {
+    let limit = bridge::memory_limit().map_err(|e| failed("memory_limit", e))?;
+    let active = bridge::active_memory().map_err(|e| failed("active_memory", e))?;
+    Ok(limit.saturating_sub(active))
+}
+
+/// Whether a model's weights can be held, checked before MLX is called: on a CPU it answers an
+/// allocation failure with a null buffer, and the system may promise memory that it has not.
+pub(super) fn check_weights(elements: u64, precision: Dtype) -> Result<()> {
+    let needed = elements.saturating_mul(precision.size() as u64);
+    let free = free_memory()?;
+    match usize::try_from(needed) {
+        Ok(bytes) if bytes <= free => Ok(()),
+        _ => Err(Error::ModelTooLarge {
+            backend: MLX,
+            needed,
+            free: free as u64,
+        }),
+    }
+}
+
+/// Whether the batch's arrays can be addressed and, as far as can be told, held.
+pub(super) fn check_size(
+    batch: &TokenBatch,
+    config: &ModelConfig,
+    info: &BackendInfo,
+    compute: Dtype,
+    free: usize,
+) -> Result<(), String> {
+    // CUDA's fused kernels take 16-bit types only.
+    let metal = cfg!(target_os = "macos");
+    let fused = info.device == DeviceKind::Gpu
+        && FUSED_HEAD_DIMS.contains(&config.head_dim())
+        && (metal || compute != Dtype::F32);
+    let attention = if fused {
+        Attention::Fused
+    } else {
+        Attention::Stored
+    };
+    // Weights of another type are converted a layer at a time.
+    let converted = match compute == info.precision {
+        true => 0,
+        false => layer_elements(config).saturating_mul(compute.size()),
+    };
+    let free = free.saturating_sub(converted);
+    Need::of(batch, config, attention).check(Some(free), "under MLX's memory limit")
+}
+
+fn layer_elements(config: &ModelConfig) -> usize {
+    let attention = 2 * (config.query_size() + config.key_value_size());
+    let rows = attention.saturating_add(3 * config.intermediate_size());
+    rows.saturating_mul(config.hidden_size())
+}

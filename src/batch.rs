@@ -1,0 +1,186 @@
+//! Lengths to micro-batches: sorted, bounded by a token budget, padded on the right.
+
+use crate::error::{Error, Result};
+
+/// Token sequences of one forward pass, right-padded to the longest.
+///
+/// A batch that exists is correct: no sequence is empty and every id has a row in the
+/// embedding table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenBatch {
+    ids: Vec<u32>,
+    lengths: Vec<usize>,
+    width: usize,
+}
+
+impl TokenBatch {
+    /// Pads `sequences` on the right.
+    ///
+    /// The padding id is 0 and of no consequence: attention is causal, so what stands to the
+    /// right of a sequence's last token cannot reach it.
+    ///
+    /// # Errors
+    /// [`Error::EmptyRequest`], [`Error::EmptyTokens`] and [`Error::TokenId`], with positions
+    /// counted within `sequences`.
+    pub fn new(sequences: &[&[u32]], vocab_size: usize) -> Result<Self> {
+        let width = sequences.iter().map(|sequence| sequence.len()).max();
+        let width = width.ok_or(Error::EmptyRequest)?;
+        let mut ids = Vec::with_capacity(sequences.len() * width);
+        for (index, sequence) in sequences.iter().enumerate() {
+            check_ids(index, sequence, vocab_size)?;
+            ids.extend_from_slice(sequence);
+            ids.resize((index + 1) * width, 0);
+        }
+        Ok(Self {
+            ids,
+            lengths: sequences.iter().map(|sequence| sequence.len()).collect(),
+            width,
+        })
+    }
+
+    /// Sequences.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.lengths.len()
+    }
+
+    /// Tokens of the longest sequence: the length of every padded row.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Ids, row-major `[rows, width]`.
+    #[must_use]
+    pub fn ids(&self) -> &[u32] {
+        &self.ids
+    }
+
+    /// Tokens of each sequence, padding not counted.
+    #[must_use]
+    pub fn lengths(&self) -> &[usize] {
+        &self.lengths
+    }
+
+    /// Where the last token of each sequence stands in the flattened `[rows * width]`.
+    pub fn last_tokens(&self) -> impl Iterator<Item = usize> + '_ {
+        let row_start = (0..).step_by(self.width);
+        row_start
+            .zip(&self.lengths)
+            .map(|(start, length)| start + length - 1)
+    }
+
+    /// The sequences `rows` as a batch of their own, padded to the longest among them.
+    #[must_use]
+    pub fn part(&self, rows: std::ops::Range<usize>) -> Self {
+        let lengths = self.lengths[rows.clone()].to_vec();
+        let width = lengths.iter().copied().max().unwrap_or(0);
+        let ids = self.ids[rows.start * self.width..rows.end * self.width]
+            .chunks_exact(self.width)
+            .flat_map(|row| &row[..width])
+            .copied()
+            .collect();
+        Self {
+            ids,
+            lengths,
+            width,
+        }
+    }
+}
+
+/// Checks one sequence of token ids; `index` is its position in the request.
+pub(crate) fn check_ids(index: usize, sequence: &[u32], vocab_size: usize) -> Result<()> {
+    if sequence.is_empty() {
+        return Err(Error::EmptyTokens { index });
+    }
+    match sequence.iter().position(|&id| id as usize >= vocab_size) {
+        None => Ok(()),
+        Some(position) => Err(Error::TokenId {
+            index,
+            position,
+            id: sequence[position],
+            vocab_size,
+        }),
+    }
+}
+
+/// Groups the sequences of `lengths` into micro-batches of similar length.
+///
+/// Each group holds positions in `lengths`; padded to its longest member it takes at most
+/// `max_tokens` tokens, unless a single sequence is longer than that. Every position occurs once.
+#[must_use]
+pub fn plan(lengths: &[usize], max_tokens: usize) -> Vec<Vec<usize>> {
+    let mut order: Vec<usize> = (0..lengths.len()).collect();
+    // Longest first: the first batch is the largest, so memory peaks early and then stays.
+    order.sort_by_key(|&position| std::cmp::Reverse(lengths[position]));
+
+    let mut groups: Vec<Vec<usize>> = Vec::new();
+    let mut width = 0;
+    for position in order {
+        match groups.last_mut() {
+            Some(group) if (group.len() + 1) * width <= max_tokens => group.push(position),
+            _ => {
+                width = lengths[position];
+                groups.push(vec![position]);
+            }
+        }
+    }
+    groups
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn pads_on_the_right_and_finds_the_last_token() {
+        let batch = TokenBatch::new(&[&[5, 6, 7], &[8]], 10).unwrap();
+        assert_eq!(batch.ids(), [5, 6, 7, 8, 0, 0]);
+        assert_eq!(batch.last_tokens().collect::<Vec<_>>(), [2, 3]);
+    }
+
+    #[test]
+    fn a_part_is_padded_to_its_own_longest_sequence() {
+        let batch = TokenBatch::new(&[&[1, 2, 3], &[4], &[5, 6]], 10).unwrap();
+        assert_eq!(
+            batch.part(1..3),
+            TokenBatch::new(&[&[4], &[5, 6]], 10).unwrap()
+        );
+    }
+
+    #[test]
+    fn refuses_what_cannot_be_embedded() {
+        let error = |sequences: &[&[u32]]| TokenBatch::new(sequences, 10).unwrap_err().to_string();
+        assert_eq!(
+            error(&[]),
+            "the request is empty: expected at least one input"
+        );
+        assert_eq!(
+            error(&[&[1], &[]]),
+            "input 1: expected at least one token id, found none"
+        );
+        assert_eq!(
+            error(&[&[1, 10]]),
+            "input 0: token id 10 at position 1: expected an id below 10"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn every_sequence_is_planned_once_and_within_the_budget(
+            lengths in prop::collection::vec(1usize..300, 0..80),
+            budget in 1usize..2000,
+        ) {
+            let groups = plan(&lengths, budget);
+            let mut seen: Vec<usize> = groups.concat();
+            seen.sort_unstable();
+            prop_assert_eq!(seen, (0..lengths.len()).collect::<Vec<_>>());
+            for group in &groups {
+                let width = group.iter().map(|&i| lengths[i]).max().unwrap();
+                prop_assert!(group.len() == 1 || group.len() * width <= budget);
+            }
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Safetensors shards -> the tensors that the configuration calls for, checked and memory-mapped.
+
+mod expected;
+mod header;
+mod index;
+mod shard;
+mod tensor;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::config::ModelConfig;
+use crate::error::{Error, Result};
+use header::Entry;
+use index::Index;
+use shard::Shard;
+
+#[cfg(feature = "hub")]
+pub(crate) use index::shard_names;
+pub use tensor::Tensor;
+
+/// The weights of a model: each is there once, in the right shape, and nothing else is.
+#[derive(Debug)]
+pub struct Checkpoint {
+    dir: PathBuf,
+    /// By key without `model.`.
+    tensors: BTreeMap<String, Stored>,
+}
+
+#[derive(Debug)]
+struct Stored {
+    shard: Arc<Shard>,
+    entry: Entry,
+}
+
+impl Checkpoint {
+    /// Opens `model.safetensors` in `dir` or, if there is none, the shards that
+    /// `model.safetensors.index.json` names (the order in which transformers looks).
+    ///
+    /// Reads the headers only. The files must not be written to or truncated while the checkpoint
+    /// is in use: they are memory-mapped, and a page that is gone ends the process. Replace a file
+    /// by renaming another over it.
+    ///
+    /// The language model's head, `lm_head.weight`, may be there and is left out.
+    ///
+    /// # Errors
+    /// `MissingFile` or `Io` if a file is not there or cannot be read; a variant named
+    /// `Safetensors...`, `Tensor...` or `Shard...` for what is wrong with its content.
+    pub fn open(dir: &Path, config: &ModelConfig) -> Result<Self> {
+        let mut found = find(dir)?;
+        found.remove("lm_head.weight");
+        let mut tensors = BTreeMap::new();
+        for (key, shape) in expected::tensors(config) {
+            let Some(stored) = found.remove(&key) else {
+                return Err(missing(dir, &key));
+            };
+            stored.check_shape(shape)?;
+            tensors.insert(key, stored);
+        }
+        if let Some(Stored { shard, entry }) = found.into_values().next() {
+            return Err(Error::TensorUnexpected {
+                path: shard.path.clone(),
+                tensor: entry.name,
+            });
+        }
+        Ok(Self {
+            dir: dir.to_owned(),
+            tensors,
+        })
+    }
+
+    /// The tensor `key`, without `model.`: `layers.0.self_attn.q_proj.weight`.
+    ///
+    /// # Errors
+    /// `TensorMissing` if the configuration does not call for it.
+    pub fn tensor(&self, key: &str) -> Result<Tensor<'_>> {
+        match self.tensors.get(key) {
+            Some(Stored { shard, entry }) => Ok(Tensor { shard, entry }),
+            None => Err(missing(&self.dir, key)),
+        }
+    }
+
+    /// Elements of all tensors, without the language model's head.
+    pub fn elements(&self) -> u64 {
+        let stored = self.tensors.values();
+        let elements = stored.map(|stored| stored.entry.len / stored.entry.dtype.size());
+        elements.map(|n| n as u64).sum()
+    }
+
+    /// Bytes of all tensors as they are stored, without the language model's head.
+    pub fn weight_bytes(&self) -> u64 {
+        self.tensors
+            .values()
+            .map(|stored| stored.entry.len as u64)
+            .sum()
+    }
+}
+
+impl Stored {
+    fn check_shape(&self, expected: Vec<usize>) -> Result<()> {
+        if self.entry.shape == expected {
+            return Ok(());
+        }
+        Err(Error::TensorShape {
+            path: self.shard.path.clone(),
+            tensor: self.entry.name.clone(),
+            expected,
+            found: self.entry.shape.clone(),
+        })
+    }
+}
+
+fn missing(dir: &Path, key: &str) -> Error {
+    Error::TensorMissing {
+        path: dir.to_owned(),
+        tensor: key.to_owned(),
+    }
+}
+
+/// Every tensor in the directory's shards, by key without `model.`.
+fn find(dir: &Path) -> Result<BTreeMap<String, Stored>> {
+    let single = dir.join("model.safetensors");
+    if exists(&single)? {
+        let mut found = BTreeMap::new();
+        add(&mut found, single)?;
+        return Ok(found);
+    }
+    let index = dir.join("model.safetensors.index.json");
+    if !exists(&index)? {
+        let expected = "the weights (or model.safetensors.index.json and its shards)";
+        return Err(Error::MissingFile {
+            path: single,
+            expected,
+        });
+    }
+    find_sharded(Index::read(index)?)
+}
+
+fn find_sharded(index: Index) -> Result<BTreeMap<String, Stored>> {
+    let mut found = BTreeMap::new();
+    for shard in index.shards() {
+        add(&mut found, index.shard_path(shard)?)?;
+    }
+    index.agree(
+        found
+            .values()
+            .map(|stored: &Stored| (stored.entry.name.as_str(), stored.shard.name())),
+    )?;
+    Ok(found)
+}
+
+/// Adds the tensors of the shard at `path`.
+fn add(found: &mut BTreeMap<String, Stored>, path: PathBuf) -> Result<()> {
+    let (shard, entries) = Shard::open(path)?;
+    let shard = Arc::new(shard);
+    for entry in entries {
+        let key = entry
+            .name
+            .strip_prefix("model.")
+            .unwrap_or(&entry.name)
+            .to_owned();
+        if let Some(first) = found.get(&key) {
+            let (path, other) = (shard.path.clone(), first.shard.path.clone());
+            return Err(Error::TensorDuplicate {
+                path,
+                tensor: entry.name,
+                other,
+            });
+        }
+        found.insert(
+            key,
+            Stored {
+                shard: Arc::clone(&shard),
+                entry,
+            },
+        );
+    }
+    Ok(())
+}
+
+fn exists(path: &Path) -> Result<bool> {
+    path.try_exists().map_err(|source| Error::Io {
+        path: path.to_owned(),
+        source,
+    })
+}

@@ -1,0 +1,76 @@
+//! A tensor in a shard: what it is, and its bytes, one window at a time.
+
+use std::io;
+
+use super::header::Entry;
+use super::shard::Shard;
+use crate::dtype::Dtype;
+use crate::error::{Error, Result};
+
+/// Bytes mapped at a time: a multiple of every element size, and many times a page.
+const WINDOW: usize = 8 << 20;
+
+/// One weight of a [`Checkpoint`](super::Checkpoint).
+#[derive(Debug, Clone, Copy)]
+pub struct Tensor<'a> {
+    pub(super) shard: &'a Shard,
+    pub(super) entry: &'a Entry,
+}
+
+impl<'a> Tensor<'a> {
+    /// The key as written in the file, with or without `model.`.
+    pub fn name(&self) -> &'a str {
+        &self.entry.name
+    }
+
+    /// Element type.
+    pub fn dtype(&self) -> Dtype {
+        self.entry.dtype
+    }
+
+    /// Rows and columns, or the length of a vector.
+    pub fn shape(&self) -> &'a [usize] {
+        &self.entry.shape
+    }
+
+    /// Length in bytes: elements times element size.
+    pub fn byte_len(&self) -> usize {
+        self.entry.len
+    }
+
+    /// Calls `each` with consecutive windows of the tensor's bytes, little-endian, row by row.
+    ///
+    /// A window holds whole elements. One is mapped at a time, so a load never holds more than
+    /// 8 MiB of the file in memory.
+    ///
+    /// # Errors
+    /// `Io` if the file cannot be mapped or its length has changed, and what `each` returns.
+    pub fn for_each_window(&self, mut each: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        let mut done = 0;
+        while done < self.entry.len {
+            let len = WINDOW.min(self.entry.len - done);
+            each(&self.shard.map(self.entry.begin + done as u64, len)?)?;
+            done += len;
+        }
+        Ok(())
+    }
+
+    /// The whole tensor as f32.
+    ///
+    /// # Errors
+    /// Those of [`for_each_window`](Self::for_each_window), and `Io` if memory does not suffice.
+    pub fn to_f32(&self) -> Result<Vec<f32>> {
+        let mut values = Vec::new();
+        values
+            .try_reserve_exact(self.entry.len / self.dtype().size())
+            .map_err(|_| Error::Io {
+                path: self.shard.path.clone(),
+                source: io::ErrorKind::OutOfMemory.into(),
+            })?;
+        self.for_each_window(|bytes| {
+            self.dtype().decode(bytes, |value| values.push(value));
+            Ok(())
+        })?;
+        Ok(values)
+    }
+}

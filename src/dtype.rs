@@ -1,0 +1,75 @@
+//! Element types of weights.
+
+use std::fmt;
+
+use half::{bf16, f16};
+
+/// How one element of a tensor is stored.
+#[non_exhaustive]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Dtype {
+    /// IEEE 754 single precision.
+    F32,
+    /// IEEE 754 half precision.
+    F16,
+    /// The upper half of an IEEE 754 single.
+    Bf16,
+}
+
+impl Dtype {
+    /// Bytes per element.
+    pub fn size(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::F16 | Self::Bf16 => 2,
+        }
+    }
+
+    /// Gives `each` the elements of little-endian `bytes` in order, as f32, which holds both half
+    /// types exactly.
+    pub(crate) fn decode(self, bytes: &[u8], each: impl FnMut(f32)) {
+        let (quads, pairs) = (bytes.as_chunks().0, bytes.as_chunks().0);
+        match self {
+            Self::F32 => quads.iter().map(|&b| f32::from_le_bytes(b)).for_each(each),
+            Self::F16 => {
+                let values = pairs.iter().map(|&b| f16::from_le_bytes(b).to_f32());
+                values.for_each(each);
+            }
+            Self::Bf16 => {
+                let values = pairs.iter().map(|&b| bf16::from_le_bytes(b).to_f32());
+                values.for_each(each);
+            }
+        }
+    }
+
+    /// The type that a safetensors header calls `name`.
+    pub(crate) fn from_safetensors(name: &str) -> Option<Self> {
+        match name {
+            "F32" => Some(Self::F32),
+            "F16" => Some(Self::F16),
+            "BF16" => Some(Self::Bf16),
+            _ => None,
+        }
+    }
+
+    /// The type that `config.json` calls `name`.
+    pub(crate) fn from_config(name: &str) -> Option<Self> {
+        match name {
+            "float32" => Some(Self::F32),
+            "float16" => Some(Self::F16),
+            "bfloat16" => Some(Self::Bf16),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Dtype {
+    /// As in a safetensors header.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::F32 => "F32",
+            Self::F16 => "F16",
+            Self::Bf16 => "BF16",
+        })
+    }
+}

@@ -1,0 +1,208 @@
+//! From a model's name to an [`Embedder`]: files, device, precision.
+
+#[cfg(feature = "onnx")]
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use super::Embedder;
+use crate::backend::select::{self, Fallback, Request};
+use crate::backend::{BackendChoice, BackendInfo, Device, Precision};
+use crate::checkpoint::Checkpoint;
+use crate::config::ModelConfig;
+use crate::error::{Error, Result};
+#[cfg(feature = "hub")]
+use crate::hub::{Hub, Progress};
+use crate::modules;
+use crate::tokenizer::Tokenizer;
+
+/// Tokens of one forward pass, padding included, unless a single text is longer.
+const MAX_BATCH_TOKENS: usize = 4096;
+
+enum Source {
+    Dir(PathBuf),
+    #[cfg(feature = "hub")]
+    Hub {
+        id: String,
+        revision: Option<String>,
+        hub: Hub,
+        progress: Box<dyn FnMut(Progress<'_>)>,
+    },
+}
+
+/// Options of an [`Embedder`]; made by [`Embedder::from_dir`] or [`Embedder::from_hub`].
+#[must_use]
+pub struct EmbedderBuilder {
+    source: Source,
+    request: Request,
+    max_batch_tokens: usize,
+}
+
+impl Embedder {
+    /// A model in a local directory, laid out as the released checkpoints are.
+    pub fn from_dir(dir: impl Into<PathBuf>) -> EmbedderBuilder {
+        EmbedderBuilder::new(Source::Dir(dir.into()))
+    }
+
+    /// A model by its id, `organisation/name`, from the local hub cache or, where that lacks it,
+    /// from the hub that the environment names.
+    #[cfg(feature = "hub")]
+    pub fn from_hub(id: impl Into<String>) -> EmbedderBuilder {
+        EmbedderBuilder::new(Source::Hub {
+            id: id.into(),
+            revision: None,
+            hub: Hub::from_env(),
+            progress: Box::new(|_| {}),
+        })
+    }
+}
+
+impl EmbedderBuilder {
+    fn new(source: Source) -> Self {
+        Self {
+            source,
+            request: Request::default(),
+            max_batch_tokens: MAX_BATCH_TOKENS,
+        }
+    }
+
+    /// The native library to use; [`BackendChoice::Auto`] unless set.
+    pub fn backend(mut self, backend: BackendChoice) -> Self {
+        self.request.backend = backend;
+        self
+    }
+
+    /// The device to use; [`Device::Auto`] unless set.
+    pub fn device(mut self, device: Device) -> Self {
+        self.request.device = device;
+        self
+    }
+
+    /// The element type to compute in; [`Precision::Auto`] unless set.
+    pub fn precision(mut self, precision: Precision) -> Self {
+        self.request.precision = precision;
+        self
+    }
+
+    /// The file of the ONNX Runtime library, version 1.24 or newer. Without it: the file that the
+    /// variable `QWEN3_ONNXRUNTIME` names, one beside the program, the one recorded at build.
+    ///
+    /// A process loads one such library; naming another one later is an error.
+    #[cfg(feature = "onnx")]
+    pub fn onnxruntime_library(mut self, file: impl Into<PathBuf>) -> Self {
+        self.request.onnx.library = Some(file.into());
+        self
+    }
+
+    /// The threads that ONNX Runtime shares one operation among; one for each physical core
+    /// unless set. They sleep between calls and are pinned to no core.
+    #[cfg(feature = "onnx")]
+    pub fn threads(mut self, threads: NonZeroUsize) -> Self {
+        self.request.onnx.threads = Some(threads);
+        self
+    }
+
+    /// Makes [`build`](Self::build) fail where no accelerator can be used, instead of running on
+    /// the processor.
+    pub fn require_accelerator(mut self) -> Self {
+        self.request.fallback = Fallback::Forbid;
+        self
+    }
+
+    /// The most tokens of one forward pass, padding included, unless a single text is longer.
+    /// More is faster until the device is full, and takes memory in proportion.
+    pub fn max_batch_tokens(mut self, tokens: usize) -> Self {
+        self.max_batch_tokens = tokens;
+        self
+    }
+
+    /// A branch, tag or commit; without one, `main`. For models from a hub.
+    #[cfg(feature = "hub")]
+    pub fn revision(mut self, wanted: impl Into<String>) -> Self {
+        if let Source::Hub { revision, .. } = &mut self.source {
+            *revision = Some(wanted.into());
+        }
+        self
+    }
+
+    /// The hub and cache to use instead of those of the environment. For models from a hub.
+    #[cfg(feature = "hub")]
+    pub fn hub(mut self, wanted: Hub) -> Self {
+        if let Source::Hub { hub, .. } = &mut self.source {
+            *hub = wanted;
+        }
+        self
+    }
+
+    /// Is called as files arrive. For models from a hub.
+    #[cfg(feature = "hub")]
+    pub fn on_progress(mut self, report: impl FnMut(Progress<'_>) + 'static) -> Self {
+        if let Source::Hub { progress, .. } = &mut self.source {
+            *progress = Box::new(report);
+        }
+        self
+    }
+
+    /// What [`build`](Self::build) would run on, without touching the model.
+    ///
+    /// # Errors
+    /// [`Error::BackendUnavailable`] as `build` would give it.
+    pub fn probe(&self) -> Result<BackendInfo> {
+        select::probe(&self.request)
+    }
+
+    /// Finds, checks and loads the model. May download and takes seconds for large models.
+    ///
+    /// # Errors
+    /// Any error of the model's files, the hub or the backend, each naming what was at fault.
+    pub fn build(self) -> Result<Embedder> {
+        let (dir, model) = self.source.resolve()?;
+        let config = ModelConfig::from_file(&dir.join("config.json"))?;
+        let declared = modules::check(&dir)?;
+        let tokenizer = Tokenizer::from_dir(&dir, config.vocab_size())?;
+        let checkpoint = Checkpoint::open(&dir, &config)?;
+        let backend = select::open(&self.request, &config, &checkpoint)?;
+        let context = config.max_position_embeddings();
+        Ok(Embedder {
+            max_tokens: declared.max_tokens.map_or(context, |n| n.min(context)),
+            model,
+            config,
+            tokenizer,
+            backend,
+            max_batch_tokens: self.max_batch_tokens,
+        })
+    }
+}
+
+impl Source {
+    /// The model's directory and name.
+    fn resolve(self) -> Result<(PathBuf, String)> {
+        match self {
+            Self::Dir(dir) if dir.is_dir() => {
+                let name = directory_name(&dir);
+                Ok((dir, name))
+            }
+            Self::Dir(dir) => Err(Error::ModelNotFound {
+                model: dir.display().to_string(),
+                reason: "there is no such directory".to_owned(),
+            }),
+            #[cfg(feature = "hub")]
+            Self::Hub {
+                id,
+                revision,
+                hub,
+                mut progress,
+            } => {
+                let snapshot = hub.fetch(&id, revision.as_deref(), &mut *progress)?;
+                Ok((snapshot.dir, id))
+            }
+        }
+    }
+}
+
+fn directory_name(dir: &Path) -> String {
+    let absolute = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
+    absolute.file_name().map_or_else(
+        || dir.display().to_string(),
+        |name| name.to_string_lossy().into_owned(),
+    )
+}

@@ -1,0 +1,74 @@
+//! Qwen3-Embedding vectors in the caller's process: the right vector or a typed error.
+//!
+//! ```no_run
+//! use qwen3_embedding::{EmbedOptions, Embedder, Prompt};
+//!
+//! # fn main() -> qwen3_embedding::Result<()> {
+//! let mut embedder = Embedder::from_dir("models/tiny").build()?;
+//! let documents = embedder.embed(
+//!     &["The capital of China is Beijing.", "Gravity pulls bodies together."],
+//!     &EmbedOptions::default(),
+//! )?;
+//! let query = embedder.embed(
+//!     &["What is the capital of China?"],
+//!     &EmbedOptions::default().prompt(Prompt::Query),
+//! )?;
+//! for document in documents.iter() {
+//!     let score: f32 = document.iter().zip(query.data()).map(|(d, q)| d * q).sum();
+//!     println!("{score:.4}");
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! One path leads from text to vector: [`Prompt`] and text become token ids that end in exactly
+//! one EOS; sequences of similar length become right-padded [`TokenBatch`]es; a [`Backend`] runs
+//! each and returns the last token's final-normed row; the row is cut to the dimensions asked
+//! for, checked to be finite and normalised. [`Embedder`] is that path.
+//!
+//! # Features
+//! - `mlx` (default): the MLX backend; needs a C++20 compiler.
+//! - `onnx` (default): the ONNX Runtime backend; loads its library at run time.
+//! - `mlx-cuda`: links the CUDA build of MLX on Linux.
+//! - `hub` (default): models by id, downloaded into the standard Hugging Face cache.
+
+#[cfg(target_endian = "big")]
+compile_error!("checkpoints are little-endian and are copied as they are");
+
+mod backend;
+mod batch;
+mod checkpoint;
+mod config;
+mod dtype;
+mod embedder;
+mod error;
+mod file;
+#[cfg(feature = "hub")]
+mod hub;
+mod json;
+mod modules;
+mod options;
+mod prompt;
+mod tokenizer;
+mod vector;
+
+pub use backend::{
+    Backend, BackendChoice, BackendInfo, Device, DeviceKind, HiddenRows, MemoryUse, Precision,
+};
+pub use batch::{TokenBatch, plan};
+pub use checkpoint::{Checkpoint, Tensor};
+pub use config::ModelConfig;
+pub use dtype::Dtype;
+pub use embedder::{Embedder, EmbedderBuilder};
+pub use error::{Error, Result};
+#[cfg(feature = "hub")]
+pub use hub::{Hub, Network, Progress, Snapshot};
+pub use options::EmbedOptions;
+pub use prompt::{DEFAULT_TASK, Prompt};
+pub use tokenizer::{SpecialTokens, Truncation};
+pub use vector::{Embeddings, Normalization};
+
+/// The README's programs compile.
+#[cfg(all(doctest, feature = "hub"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,0 +1,146 @@
+//! Text to token ids: prompt, exactly one EOS, truncation by policy.
+
+mod eos;
+mod file;
+
+use std::borrow::Cow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::OnceLock;
+
+use tokenizers::Tokenizer as HfTokenizer;
+
+use crate::batch;
+use crate::error::{Error, Result};
+use crate::prompt::{Prompt, Prompts};
+
+/// What to do with a text that has more tokens than allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Truncation {
+    /// Refuse it with [`Error::TooManyTokens`].
+    #[default]
+    Error,
+    /// Drop tokens at the end of the text; EOS stays.
+    End,
+}
+
+/// How to read the names of special tokens (`<|im_start|>`, `<|endoftext|>`) in a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum SpecialTokens {
+    /// As the characters they are: a user who types them cannot steer the model.
+    #[default]
+    PlainText,
+    /// As special tokens, the way the reference tokenizer reads them by default.
+    Parse,
+}
+
+/// How a text becomes tokens.
+#[derive(Debug, Clone)]
+pub(crate) struct TextRules<'a> {
+    pub(crate) prompt: &'a Prompt,
+    pub(crate) special_tokens: SpecialTokens,
+    pub(crate) truncation: Truncation,
+    pub(crate) max_tokens: usize,
+}
+
+/// One tokenised text, prompt and EOS included.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TokenizedText {
+    pub(crate) ids: Vec<u32>,
+    pub(crate) truncated: bool,
+}
+
+/// The tokenizer and the prompts of one model directory.
+pub(crate) struct Tokenizer {
+    plain: HfTokenizer,
+    /// Made on first use: it holds the vocabulary a second time.
+    parsing: OnceLock<HfTokenizer>,
+    eos: u32,
+    prompts: Prompts,
+    rows: usize,
+}
+
+impl Tokenizer {
+    /// Loads `tokenizer.json` and the files beside it, for an embedding table of `rows` rows.
+    ///
+    /// The vocabulary must fit the table. Added tokens need not: tables of the released models
+    /// end before the last of them (`<think>`). Those without a row are read as plain text.
+    pub(crate) fn from_dir(dir: &Path, rows: usize) -> Result<Self> {
+        let path = dir.join("tokenizer.json");
+        let mut plain = file::load(&path, rows)?;
+        plain.set_encode_special_tokens(true);
+        Ok(Self {
+            eos: eos::find(dir, &path, &plain)?,
+            prompts: Prompts::from_dir(dir)?,
+            parsing: OnceLock::new(),
+            plain,
+            rows,
+        })
+    }
+
+    /// The token that ends every sequence.
+    pub(crate) fn eos(&self) -> u32 {
+        self.eos
+    }
+
+    /// Tokenises the text at position `index` of a request.
+    pub(crate) fn encode(
+        &self,
+        index: usize,
+        text: &str,
+        rules: &TextRules<'_>,
+    ) -> Result<TokenizedText> {
+        let prefix = self.prompts.prefix(rules.prompt)?;
+        let input = match prefix.is_empty() {
+            true => Cow::Borrowed(text),
+            false => Cow::Owned(format!("{prefix}{text}")),
+        };
+        let tokenizer = self.reading(rules.special_tokens);
+        let mut ids = ids(tokenizer, &input).map_err(|reason| Error::Tokenise { index, reason })?;
+        let tokens = ids.len() + 1;
+        let truncated = tokens > rules.max_tokens;
+        if truncated && rules.truncation == Truncation::Error {
+            return Err(Error::TooManyTokens {
+                index,
+                tokens,
+                limit: rules.max_tokens,
+            });
+        }
+        ids.truncate(rules.max_tokens.saturating_sub(1));
+        ids.push(self.eos);
+        batch::check_ids(index, &ids, self.rows)?;
+        Ok(TokenizedText { ids, truncated })
+    }
+
+    fn reading(&self, special_tokens: SpecialTokens) -> &HfTokenizer {
+        match special_tokens {
+            SpecialTokens::PlainText => &self.plain,
+            SpecialTokens::Parse => self.parsing.get_or_init(|| {
+                let mut parsing = self.plain.clone();
+                parsing.set_encode_special_tokens(false);
+                parsing
+            }),
+        }
+    }
+}
+
+/// The ids of `text`, without those of the post-processor: some files lack the one that adds EOS.
+///
+/// The tokenizer's regular expressions panic where they give up, as on millions of blanks.
+fn ids(tokenizer: &HfTokenizer, text: &str) -> Result<Vec<u32>, String> {
+    let encode = AssertUnwindSafe(|| tokenizer.encode_fast(text, false));
+    match catch_unwind(encode) {
+        Ok(Ok(encoding)) => Ok(encoding.get_ids().to_vec()),
+        Ok(Err(e)) => Err(e.to_string()),
+        Err(panic) => Err(file::panic_text(&*panic)),
+    }
+}
+
+fn unusable(path: &Path, reason: impl ToString) -> Error {
+    Error::Tokenizer {
+        path: path.to_owned(),
+        reason: reason.to_string(),
+    }
+}

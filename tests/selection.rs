@@ -1,0 +1,202 @@
+//! Which backend runs, which library it loads, and what is said where that is not possible.
+//!
+//! A process loads one ONNX Runtime: tests that need another run this file again as a child.
+#![cfg(feature = "onnx")]
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use qwen3_embedding::{
+    BackendChoice, Device, DeviceKind, Dtype, Embedder, EmbedderBuilder, Error, Precision,
+};
+use support::*;
+
+fn onnx() -> EmbedderBuilder {
+    Embedder::from_dir(tiny()).backend(BackendChoice::Onnx)
+}
+
+fn auto() -> EmbedderBuilder {
+    Embedder::from_dir(tiny())
+}
+
+fn refusal(builder: &EmbedderBuilder) -> String {
+    let error = builder.probe().unwrap_err();
+    assert!(matches!(error, Error::BackendUnavailable { .. }));
+    error.to_string()
+}
+
+/// What MLX says where it has no accelerator, or is not in the build.
+fn without_mlx() -> String {
+    if cfg!(feature = "mlx") {
+        "MLX on a GPU: not available: this build of MLX finds no Metal or CUDA device".to_owned()
+    } else {
+        "MLX: not available: this build does not contain it; see the crate's features".to_owned()
+    }
+}
+
+fn has_gpu() -> bool {
+    auto().device(Device::Gpu).probe().is_ok()
+}
+
+#[test]
+fn the_cpu_runs_onnx_runtime_and_says_what_it_is() {
+    let info = auto().device(Device::Cpu).probe().unwrap();
+    assert_eq!(info.backend, "onnx");
+    assert_eq!(info.device, DeviceKind::Cpu);
+    assert_eq!(info.precision, Dtype::F32);
+    assert_eq!(info.reason, "the CPU was asked for: execution provider cpu");
+    assert_eq!(info.fallback, None);
+    assert!(info.library_version.starts_with("1."), "{info:?}");
+    assert!(Path::new(&info.library_path).is_file(), "{info:?}");
+    assert_eq!(*auto().device(Device::Cpu).build().unwrap().backend(), info);
+}
+
+#[test]
+fn auto_without_an_accelerator_is_onnx_runtime_with_the_reason() {
+    if has_gpu() {
+        return;
+    }
+    let info = auto().probe().unwrap();
+    assert_eq!(info.backend, "onnx");
+    assert_eq!(info.fallback, Some(without_mlx()));
+}
+
+#[test]
+fn a_required_accelerator_that_is_not_there_is_an_error() {
+    let cpu = "accelerator: not available: the CPU was asked for: execution provider cpu";
+    let on_cpu = onnx().device(Device::Cpu).require_accelerator();
+    assert_eq!(refusal(&on_cpu), cpu);
+    assert_eq!(
+        refusal(&onnx().require_accelerator()),
+        "accelerator: not available: only the CPU execution provider is supported"
+    );
+    if !has_gpu() {
+        assert_eq!(
+            refusal(&auto().require_accelerator()),
+            format!("accelerator: not available: {}", without_mlx())
+        );
+    }
+}
+
+#[test]
+fn a_gpu_asked_for_and_not_there_gives_every_backend_s_reason() {
+    let onnx_has_none = "ONNX Runtime: not available: only the CPU execution provider is supported";
+    assert_eq!(refusal(&onnx().device(Device::Gpu)), onnx_has_none);
+    if !has_gpu() {
+        assert_eq!(
+            refusal(&auto().device(Device::Gpu)),
+            format!(
+                "any backend: not available: {}; {onnx_has_none}",
+                without_mlx()
+            )
+        );
+    }
+}
+
+#[test]
+fn half_precision_is_refused_and_the_supported_ones_are_named() {
+    for precision in [Precision::F16, Precision::Bf16] {
+        assert_eq!(
+            refusal(&onnx().precision(precision)),
+            format!(
+                "ONNX Runtime: not available: precision {precision:?} is not supported; \
+                 supported: Auto, F32"
+            )
+        );
+    }
+}
+
+#[test]
+fn a_named_library_that_is_missing_is_an_error_also_after_another_was_loaded() {
+    let missing = tiny().join("libmissing.so");
+    let expected = format!(
+        "ONNX Runtime: not available: {}, named by onnxruntime_library, is not a file",
+        missing.display()
+    );
+    assert_eq!(refusal(&onnx().onnxruntime_library(&missing)), expected);
+    let loaded = PathBuf::from(onnx().probe().unwrap().library_path);
+    assert_eq!(refusal(&onnx().onnxruntime_library(&missing)), expected);
+
+    let other = tiny().join("config.json");
+    assert_eq!(
+        refusal(&onnx().onnxruntime_library(&other)),
+        format!(
+            "ONNX Runtime: not available: {} was asked for, but the process has already loaded {}",
+            other.display(),
+            loaded.display()
+        )
+    );
+    onnx().onnxruntime_library(loaded).probe().unwrap();
+}
+
+/// What a fresh process answers whose variable names `library`.
+fn in_a_child(library: &Path) -> String {
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "child", "--ignored", "--nocapture"])
+        .env("QWEN3_ONNXRUNTIME", library)
+        .env("TEST_WORKING_LIBRARY", onnx().probe().unwrap().library_path)
+        // Never read: were it, the child would load this folder or fail in another way.
+        .env("ORT_DYLIB_PATH", tiny())
+        .output()
+        .unwrap();
+    assert!(child.status.success(), "{child:?}");
+    let output = String::from_utf8(child.stdout).unwrap();
+    let mut lines = output.lines();
+    let answer = lines.find_map(|line| line.split_once("answer: ")).unwrap();
+    answer.1.to_owned()
+}
+
+#[test]
+#[ignore = "run by the others, in a process of its own"]
+#[allow(clippy::print_stdout, reason = "the other process reads it")]
+fn child() {
+    // A refusal must leave the process able to load a library that is one.
+    let answer = match onnx().probe() {
+        Ok(info) => info.library_path,
+        Err(error) => error.to_string(),
+    };
+    println!("\nanswer: {answer}");
+    let working = std::env::var_os("TEST_WORKING_LIBRARY").unwrap();
+    if answer.starts_with("ONNX Runtime: not available") {
+        onnx().onnxruntime_library(working).build().unwrap();
+    }
+}
+
+#[test]
+fn the_variable_names_the_library() {
+    let folder = tempfile::tempdir().unwrap();
+    let loaded = onnx().probe().unwrap().library_path;
+    let copy = folder.path().join("any-name");
+    fs::copy(loaded, &copy).unwrap();
+    assert_eq!(in_a_child(&copy), copy.display().to_string());
+}
+
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[test]
+fn files_that_are_no_onnx_runtime_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    fs::write(
+        file("text"),
+        "not a library, but long enough for a header: ".repeat(9),
+    )
+    .unwrap();
+    assert_eq!(
+        in_a_child(&file("text")),
+        format!(
+            "ONNX Runtime: not available: {0} does not load: {0}: invalid ELF header",
+            file("text").display()
+        )
+    );
+    assert_eq!(
+        in_a_child(&file("absent")),
+        format!(
+            "ONNX Runtime: not available: {}, named by QWEN3_ONNXRUNTIME, is not a file",
+            file("absent").display()
+        )
+    );
+}
