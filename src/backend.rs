@@ -2,6 +2,7 @@
 
 #[cfg(any(feature = "mlx", feature = "onnx"))]
 mod admission;
+pub(crate) mod execution_provider;
 #[cfg(feature = "mlx")]
 mod mlx;
 #[cfg(feature = "onnx")]
@@ -11,6 +12,7 @@ pub(crate) mod select;
 use crate::batch::TokenBatch;
 use crate::dtype::Dtype;
 use crate::error::Result;
+use execution_provider::ExecutionProvider;
 
 /// One model on one device. Owned by one thread for its whole life; not required to be `Send`.
 pub trait Backend {
@@ -76,6 +78,8 @@ pub struct BackendInfo {
     pub backend: &'static str,
     /// Where the model runs.
     pub device: DeviceKind,
+    /// The part of ONNX Runtime that computes; `None` for other backends.
+    pub execution_provider: Option<ExecutionProvider>,
     /// The device's own name, as its driver gives it; may be empty.
     pub device_name: String,
     /// Element type of weights and activations.

@@ -21,14 +21,14 @@ pub(crate) use index::shard_names;
 pub use tensor::Tensor;
 
 /// The weights of a model: each is there once, in the right shape, and nothing else is.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Checkpoint {
     dir: PathBuf,
     /// By key without `model.`.
     tensors: BTreeMap<String, Stored>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Stored {
     shard: Arc<Shard>,
     entry: Entry,

@@ -52,6 +52,7 @@ mod prompt;
 mod tokenizer;
 mod vector;
 
+pub use backend::execution_provider::ExecutionProvider;
 pub use backend::{
     Backend, BackendChoice, BackendInfo, Device, DeviceKind, HiddenRows, MemoryUse, Precision,
 };

@@ -1,7 +1,7 @@
 //! MLX's C++ core: Metal on Apple Silicon, CUDA in a build that links it, CPU for tests.
 
 #[cfg(test)]
-mod admission_tests;
+pub(super) mod admission_tests;
 mod array;
 mod ffi;
 #[cfg(test)]

@@ -4,7 +4,10 @@ mod graph;
 mod library;
 mod memory;
 mod ops;
+mod placement;
+mod providers;
 mod rope;
+mod selection;
 mod session;
 mod threads;
 mod weights;
@@ -13,16 +16,20 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use super::admission::{Attention, Need, run_admitted};
-use super::{Backend, BackendInfo, Device, DeviceKind, HiddenRows, MemoryUse, Precision};
+use super::execution_provider::ExecutionProvider;
+use super::{Backend, BackendInfo, Device, HiddenRows, MemoryUse, Precision};
 use crate::batch::TokenBatch;
 use crate::checkpoint::Checkpoint;
 use crate::config::ModelConfig;
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
-use library::{ONNX, unavailable};
+use library::ONNX;
+use providers::Provider;
 use rope::Rope;
 use session::Session;
 use weights::Weights;
+
+pub(super) use selection::{offered, probe};
 
 /// What is particular to this backend.
 #[derive(Debug, Clone, Default)]
@@ -31,39 +38,12 @@ pub(crate) struct Options {
     pub(crate) library: Option<PathBuf>,
     /// Threads of one operator.
     pub(crate) threads: Option<NonZeroUsize>,
-}
-
-/// Resolves the library, the device and the precision, and says why.
-pub(super) fn probe(
-    device: Device,
-    precision: Precision,
-    options: &Options,
-) -> Result<BackendInfo> {
-    if let Precision::F16 | Precision::Bf16 = precision {
-        return Err(unavailable(format!(
-            "precision {precision:?} is not supported; supported: Auto, F32"
-        )));
-    }
-    let missing = "only the CPU execution provider is supported";
-    let (reason, fallback) = match device {
-        Device::Gpu => return Err(unavailable(missing.to_owned())),
-        Device::Cpu => ("the CPU was asked for: execution provider cpu", None),
-        Device::Auto => (
-            "no accelerator: execution provider cpu",
-            Some(missing.to_owned()),
-        ),
-    };
-    let library = library::load(options.library.as_deref())?;
-    Ok(BackendInfo {
-        backend: "onnx",
-        device: DeviceKind::Cpu,
-        device_name: String::new(),
-        precision: Dtype::F32,
-        library_version: library.version.clone(),
-        library_path: library.path.display().to_string(),
-        reason: reason.to_owned(),
-        fallback,
-    })
+    /// What computes, instead of the best that is there.
+    pub(crate) provider: Option<ExecutionProvider>,
+    /// Which of several GPUs.
+    pub(crate) device_id: u16,
+    /// The folder in which TensorRT keeps its engines.
+    pub(crate) engine_cache: Option<PathBuf>,
 }
 
 /// A Qwen3 model held by ONNX Runtime.
@@ -72,6 +52,8 @@ pub(super) struct Onnx {
     config: ModelConfig,
     rope: Rope,
     session: Option<Session>, // none only while it is dropped
+    /// None where the session itself computes in f32.
+    second_try: Option<SecondTry>,
     weight_bytes: usize,
     process: u32,
 }
@@ -85,13 +67,16 @@ impl Onnx {
         options: &Options,
     ) -> Result<Self> {
         let library = library::load(options.library.as_deref())?;
+        let kind = info.execution_provider.unwrap_or(ExecutionProvider::Cpu);
+        let provider = Provider::new(kind, info.precision, options);
         let mut weights = Weights::of(checkpoint);
         let model = graph::qwen3(&mut weights, config)?;
         let threads = options
             .threads
             .map_or_else(threads::default_count, NonZeroUsize::get);
         Ok(Self {
-            session: Some(Session::new(library, model, threads)?),
+            session: Some(Session::new(library, model, &provider, threads)?),
+            second_try: (info.precision != Dtype::F32).then(|| SecondTry::new(checkpoint, options)),
             rope: Rope::new(config),
             config: config.clone(),
             weight_bytes: weights.bytes(),
@@ -128,7 +113,10 @@ impl Backend for Onnx {
     }
 
     fn forward_f32(&mut self, batch: &TokenBatch) -> Result<HiddenRows> {
-        self.forward(batch)
+        match &mut self.second_try {
+            Some(second_try) => second_try.model(&self.config)?.forward(batch),
+            None => self.forward(batch),
+        }
     }
 
     fn memory(&self) -> Result<MemoryUse> {
@@ -137,6 +125,37 @@ impl Backend for Onnx {
             cached: None,
             peak: None,
         })
+    }
+}
+
+/// The model in f32 on the processor, loaded when an input first overflows a narrower type.
+struct SecondTry {
+    checkpoint: Checkpoint,
+    options: Options,
+    model: Option<Box<Onnx>>,
+}
+
+impl SecondTry {
+    fn new(checkpoint: &Checkpoint, options: &Options) -> Self {
+        Self {
+            checkpoint: checkpoint.clone(),
+            options: Options {
+                provider: Some(ExecutionProvider::Cpu),
+                ..options.clone()
+            },
+            model: None,
+        }
+    }
+
+    fn model(&mut self, config: &ModelConfig) -> Result<&mut Onnx> {
+        let model = match self.model.take() {
+            Some(model) => model,
+            None => {
+                let info = probe(Device::Cpu, Precision::F32, &self.options)?;
+                Box::new(Onnx::load(info, config, &self.checkpoint, &self.options)?)
+            }
+        };
+        Ok(self.model.insert(model))
     }
 }
 

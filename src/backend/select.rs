@@ -1,5 +1,7 @@
 //! Which backend and device run: the only file that names the backends.
 
+#[cfg(feature = "onnx")]
+use super::execution_provider::ExecutionProvider;
 #[cfg(feature = "mlx")]
 use super::mlx::{self, Mlx};
 #[cfg(feature = "onnx")]
@@ -30,7 +32,7 @@ pub(crate) struct Request {
 
 /// What would run, without loading a model.
 pub(crate) fn probe(request: &Request) -> Result<BackendInfo> {
-    let info = match request.backend {
+    let info = match implied_backend(request)? {
         BackendChoice::Mlx => probe_mlx(request, request.device),
         BackendChoice::Onnx => probe_onnx(request),
         BackendChoice::Auto if !cfg!(any(feature = "mlx", feature = "onnx")) => {
@@ -53,16 +55,84 @@ pub(crate) fn probe(request: &Request) -> Result<BackendInfo> {
     }
 }
 
-/// Loads the checkpoint into the backend that [`probe`] names.
+/// The execution providers of the ONNX Runtime library.
+#[cfg(feature = "onnx")]
+pub(crate) fn execution_providers(request: &Request) -> Result<Vec<ExecutionProvider>> {
+    onnx::offered(&request.onnx)
+}
+
+/// Loads the checkpoint into the backend that [`probe`] names, or into the next one where that
+/// fails to take it and nobody asked for it by name.
 pub(crate) fn open(
     request: &Request,
     config: &ModelConfig,
     checkpoint: &Checkpoint,
 ) -> Result<Box<dyn Backend>> {
-    let info = probe(request)?;
+    load_or_fall_back(request, probe(request)?, config, checkpoint)
+}
+
+fn load_or_fall_back(
+    request: &Request,
+    info: BackendInfo,
+    config: &ModelConfig,
+    checkpoint: &Checkpoint,
+) -> Result<Box<dyn Backend>> {
     if let Some(reason) = &info.fallback {
         tracing::warn!(backend = info.backend, device = %info.device, "no accelerator: {reason}");
     }
+    let next = next_after(request, &info);
+    let before = info.fallback.clone();
+    match (load(request, info, config, checkpoint), next) {
+        (Err(error), Some(next)) if is_of_the_device(&error) => {
+            let failure = format!("the model was not loaded: {error}");
+            let info = probe(&next)
+                .map_err(|other| unavailable("any backend", format!("{failure}; {other}")))?;
+            let reasons = [before, Some(failure), info.fallback];
+            let reasons: Vec<String> = reasons.into_iter().flatten().collect();
+            let fallback = Some(reasons.join("; "));
+            load_or_fall_back(&next, BackendInfo { fallback, ..info }, config, checkpoint)
+        }
+        (loaded, _) => loaded,
+    }
+}
+
+/// What to try where the model does not load onto the accelerator that `info` names. Nothing where
+/// the accelerator was asked for, and where it is the processor already.
+fn next_after(request: &Request, info: &BackendInfo) -> Option<Request> {
+    let free = request.device == Device::Auto && request.fallback == Fallback::Allow;
+    if !free || info.device == DeviceKind::Cpu || !cfg!(feature = "onnx") {
+        return None;
+    }
+    #[cfg(feature = "onnx")]
+    if request.onnx.provider.is_some() {
+        return None;
+    }
+    let device = match (request.backend, info.backend) {
+        (BackendChoice::Mlx, _) => return None,
+        (BackendChoice::Auto, "mlx") => Device::Auto,
+        (BackendChoice::Auto | BackendChoice::Onnx, _) => Device::Cpu,
+    };
+    Some(Request {
+        backend: BackendChoice::Onnx,
+        device,
+        ..request.clone()
+    })
+}
+
+/// Whether another device may do better: a broken file is broken everywhere.
+fn is_of_the_device(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Backend { .. } | Error::BackendUnavailable { .. } | Error::ModelTooLarge { .. }
+    )
+}
+
+fn load(
+    request: &Request,
+    info: BackendInfo,
+    config: &ModelConfig,
+    checkpoint: &Checkpoint,
+) -> Result<Box<dyn Backend>> {
     match info.backend {
         #[cfg(feature = "mlx")]
         "mlx" => Ok(Box::new(Mlx::load(info, config, checkpoint)?)),
@@ -74,10 +144,26 @@ pub(crate) fn open(
             &request.onnx,
         )?)),
         other => {
-            let _ = (config, checkpoint);
+            let _ = (request, config, checkpoint);
             Err(not_built(other))
         }
     }
+}
+
+/// An execution provider is a part of ONNX Runtime.
+fn implied_backend(request: &Request) -> Result<BackendChoice> {
+    #[cfg(feature = "onnx")]
+    if let Some(provider) = request.onnx.provider {
+        return match request.backend {
+            BackendChoice::Auto | BackendChoice::Onnx => Ok(BackendChoice::Onnx),
+            BackendChoice::Mlx => Err(Error::Option {
+                option: "execution_provider",
+                expected: "none, since the backend is MLX".to_owned(),
+                found: provider.to_string(),
+            }),
+        };
+    }
+    Ok(request.backend)
 }
 
 /// MLX on a GPU, else ONNX Runtime: MLX on a CPU is for tests and runs only when it is named.
@@ -98,10 +184,17 @@ fn first_usable(
         },
     };
     match onnx() {
-        Ok(info) if device == Device::Auto => Ok(BackendInfo {
-            fallback: Some(missing),
-            ..info
-        }),
+        Ok(info) if device == Device::Auto && info.device == DeviceKind::Cpu => {
+            let also = info
+                .fallback
+                .iter()
+                .map(|own| format!("; ONNX Runtime: {own}"));
+            let missing = also.fold(missing, |missing, own| missing + &own);
+            Ok(BackendInfo {
+                fallback: Some(missing),
+                ..info
+            })
+        }
         Ok(info) => Ok(info),
         Err(error) => Err(unavailable("any backend", format!("{missing}; {error}"))),
     }
@@ -140,3 +233,6 @@ fn unavailable(backend: &str, reason: String) -> Error {
         reason,
     }
 }
+
+#[cfg(all(test, feature = "mlx", feature = "onnx"))]
+mod tests;

@@ -18,7 +18,7 @@ use crate::json;
 const MAX_RANK: usize = 8;
 
 /// One tensor of a shard. Its bytes lie within the file and are what shape and dtype take.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Entry {
     /// The key as written.
     pub(super) name: String,

@@ -5,6 +5,8 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use super::Embedder;
+#[cfg(feature = "onnx")]
+use crate::backend::execution_provider::ExecutionProvider;
 use crate::backend::select::{self, Fallback, Request};
 use crate::backend::{BackendChoice, BackendInfo, Device, Precision};
 use crate::checkpoint::Checkpoint;
@@ -101,6 +103,30 @@ impl EmbedderBuilder {
         self
     }
 
+    /// The part of ONNX Runtime that computes, which implies [`BackendChoice::Onnx`]; one that does
+    /// not bind is an error. Without it: CUDA where it binds and the device allows it, else the
+    /// processor.
+    #[cfg(feature = "onnx")]
+    pub fn execution_provider(mut self, provider: ExecutionProvider) -> Self {
+        self.request.onnx.provider = Some(provider);
+        self
+    }
+
+    /// Which of several GPUs an execution provider uses; the first unless set.
+    #[cfg(feature = "onnx")]
+    pub fn device_id(mut self, id: u16) -> Self {
+        self.request.onnx.device_id = id;
+        self
+    }
+
+    /// The folder in which TensorRT keeps the engines that it compiled, for the next start. It
+    /// must be as trustworthy as the program: engines are code.
+    #[cfg(feature = "onnx")]
+    pub fn engine_cache(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.request.onnx.engine_cache = Some(folder.into());
+        self
+    }
+
     /// Makes [`build`](Self::build) fail where no accelerator can be used, instead of running on
     /// the processor.
     pub fn require_accelerator(mut self) -> Self {
@@ -148,6 +174,16 @@ impl EmbedderBuilder {
     /// [`Error::BackendUnavailable`] as `build` would give it.
     pub fn probe(&self) -> Result<BackendInfo> {
         select::probe(&self.request)
+    }
+
+    /// The execution providers in the ONNX Runtime library that [`build`](Self::build) would load.
+    /// One that is offered may still lack its own libraries or its device.
+    ///
+    /// # Errors
+    /// [`Error::BackendUnavailable`] where there is no such library.
+    #[cfg(feature = "onnx")]
+    pub fn execution_providers(&self) -> Result<Vec<ExecutionProvider>> {
+        select::execution_providers(&self.request)
     }
 
     /// Finds, checks and loads the model. May download and takes seconds for large models.

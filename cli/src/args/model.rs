@@ -1,6 +1,11 @@
 //! Which model runs, and on what.
 
+#[cfg(feature = "onnx")]
+use std::path::PathBuf;
+
 use clap::Args;
+#[cfg(feature = "onnx")]
+use qwen3_embedding::ExecutionProvider;
 use qwen3_embedding::{BackendChoice, Device, EmbedderBuilder, Precision};
 
 use super::choice::one_of;
@@ -21,6 +26,13 @@ const PRECISIONS: &[(&str, Precision)] = &[
     ("f32", Precision::F32),
     ("f16", Precision::F16),
     ("bf16", Precision::Bf16),
+];
+#[cfg(feature = "onnx")]
+const PROVIDERS: &[(&str, ExecutionProvider)] = &[
+    ("cpu", ExecutionProvider::Cpu),
+    ("cuda", ExecutionProvider::Cuda),
+    ("tensorrt", ExecutionProvider::TensorRt),
+    ("coreml", ExecutionProvider::CoreMl),
 ];
 
 #[derive(Args)]
@@ -54,6 +66,37 @@ pub(crate) struct ModelArgs {
     /// Element type to compute in; auto is f32 on a CPU, else 16 bits
     #[arg(long, value_parser = one_of(PRECISIONS), default_value = "auto")]
     precision: Precision,
+    #[cfg(feature = "onnx")]
+    #[command(flatten)]
+    onnx: OnnxArgs,
+}
+
+/// What only ONNX Runtime takes.
+#[cfg(feature = "onnx")]
+#[derive(Args)]
+struct OnnxArgs {
+    /// Part of ONNX Runtime to compute with; one that does not bind is an error
+    #[arg(long, value_name = "NAME", value_parser = one_of(PROVIDERS))]
+    execution_provider: Option<ExecutionProvider>,
+    /// Which of several GPUs the execution provider uses
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    device_id: u16,
+    /// Folder in which TensorRT keeps the engines that it compiled
+    #[arg(long, value_name = "DIR")]
+    engine_cache: Option<PathBuf>,
+}
+
+#[cfg(feature = "onnx")]
+impl OnnxArgs {
+    fn apply(&self, mut builder: EmbedderBuilder) -> EmbedderBuilder {
+        if let Some(provider) = self.execution_provider {
+            builder = builder.execution_provider(provider);
+        }
+        if let Some(folder) = &self.engine_cache {
+            builder = builder.engine_cache(folder);
+        }
+        builder.device_id(self.device_id)
+    }
 }
 
 impl ModelArgs {
@@ -72,6 +115,8 @@ impl ModelArgs {
             .backend(self.backend)
             .device(self.device)
             .precision(self.precision);
+        #[cfg(feature = "onnx")]
+        let builder = self.onnx.apply(builder);
         match self.require_accelerator {
             true => builder.require_accelerator(),
             false => builder,

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use qwen3_embedding::{BackendInfo, Checkpoint, ModelConfig};
+use qwen3_embedding::{BackendInfo, Checkpoint, EmbedderBuilder, ModelConfig};
 use serde::Serialize;
 
 use super::running::Running;
@@ -21,6 +21,8 @@ struct Report<'a> {
     directory: Option<&'a Path>,
     architecture: Architecture,
     backend: Running<'a>,
+    /// What the ONNX Runtime library offers; null where there is none.
+    execution_providers: Option<Vec<&'static str>>,
 }
 
 #[derive(Serialize)]
@@ -42,18 +44,37 @@ pub(crate) fn info(args: &InfoArgs) -> Result<(), Failure> {
     let model = Model::find(&args.model)?;
     let config = ModelConfig::from_file(&model.dir.join("config.json"))?;
     let checkpoint = Checkpoint::open(&model.dir, &config)?;
-    let backend: BackendInfo = model.builder(&args.model).probe()?;
+    let builder = model.builder(&args.model);
+    let backend: BackendInfo = builder.probe()?;
     let report = Report {
         version: env!("CARGO_PKG_VERSION"),
         model: &model.name,
         directory: model.directory(),
         architecture: architecture(&config, &checkpoint),
         backend: (&backend).into(),
+        execution_providers: offered(&builder),
     };
     Output::stdout().write(|out| match args.format {
         ReportFormat::Table => table::pairs(out, &pairs(&report)),
         ReportFormat::Json => write_json(out, &report),
     })
+}
+
+/// A library that cannot be loaded is of interest only where it would run, and `probe` says so.
+#[cfg(feature = "onnx")]
+fn offered(builder: &EmbedderBuilder) -> Option<Vec<&'static str>> {
+    let offered = builder.execution_providers().ok()?;
+    Some(
+        offered
+            .into_iter()
+            .map(|provider| provider.name())
+            .collect(),
+    )
+}
+
+#[cfg(not(feature = "onnx"))]
+fn offered(_: &EmbedderBuilder) -> Option<Vec<&'static str>> {
+    None
 }
 
 fn architecture(config: &ModelConfig, checkpoint: &Checkpoint) -> Architecture {
@@ -74,6 +95,8 @@ fn pairs(report: &Report<'_>) -> Vec<(&'static str, String)> {
     let (model, backend) = (&report.architecture, &report.backend);
     let directory = report.directory.map(|path| path.display().to_string());
     let megabytes = model.weight_bytes as f64 / 1e6;
+    let offered = report.execution_providers.as_ref();
+    let offered = offered.map(|names| names.join(", "));
     let declared = model.weight_precision.as_deref().unwrap_or("not declared");
     vec![
         ("program", format!("qwen3-embed {}", report.version)),
@@ -104,6 +127,11 @@ fn pairs(report: &Report<'_>) -> Vec<(&'static str, String)> {
                 name => format!("{} ({name})", backend.device),
             },
         ),
+        (
+            "provider",
+            backend.execution_provider.unwrap_or("none").to_owned(),
+        ),
+        ("offered", offered.unwrap_or_else(|| "none".to_owned())),
         ("precision", backend.precision.clone()),
         ("reason", backend.reason.to_owned()),
         ("fallback", backend.fallback.unwrap_or("none").to_owned()),

@@ -9,6 +9,8 @@ pub(super) struct Running<'a> {
     pub(super) name: &'a str,
     pub(super) device: String,
     pub(super) device_name: &'a str,
+    /// Null where the library has no such parts.
+    pub(super) execution_provider: Option<&'static str>,
     /// Spelled as `--precision` takes it.
     pub(super) precision: String,
     pub(super) library_version: &'a str,
@@ -23,6 +25,7 @@ impl<'a> From<&'a BackendInfo> for Running<'a> {
             name: info.backend,
             device: info.device.to_string(),
             device_name: &info.device_name,
+            execution_provider: info.execution_provider.map(|provider| provider.name()),
             precision: info.precision.to_string().to_lowercase(),
             library_version: &info.library_version,
             library_path: &info.library_path,

@@ -1,6 +1,7 @@
 //! A batch that does not fit is split; a sequence that does not fit is an error.
 //!
-//! Limits are the process's: these tests take turns, and no other unit test loads a model.
+//! Limits are the process's: these tests take turns, and no other unit test loads a model but
+//! those of the selection, which take turns with them.
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;
@@ -13,10 +14,11 @@ use crate::batch::TokenBatch;
 use crate::checkpoint::Checkpoint;
 use crate::config::ModelConfig;
 
-static TURN: Mutex<()> = Mutex::new(());
+/// Held by a test that changes limits or loads a model.
+pub(in crate::backend) static TURN: Mutex<()> = Mutex::new(());
 
 /// Runs `body` with `bytes` left under the library's memory limit.
-fn with_bytes_left<T>(bytes: usize, body: impl FnOnce() -> T) -> T {
+pub(in crate::backend) fn with_bytes_left<T>(bytes: usize, body: impl FnOnce() -> T) -> T {
     let limit = bridge::active_memory().unwrap() + bytes;
     let previous = bridge::set_memory_limit(limit).unwrap();
     let result = body();

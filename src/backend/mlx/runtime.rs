@@ -40,6 +40,7 @@ pub(in crate::backend) fn probe(device: Device, precision: Precision) -> Result<
     Ok(BackendInfo {
         backend: "mlx",
         device,
+        execution_provider: None,
         precision: choose_precision(precision, device, &info.architecture),
         device_name: info.name,
         library_version: version,

@@ -132,7 +132,7 @@ fn version(minor: Option<u32>, build: &str) -> String {
 }
 
 /// What the library says goes where the program's own events go, not to stderr.
-fn log(level: LogLevel, _category: &str, _id: &str, location: &str, message: &str) {
+pub(super) fn log(level: LogLevel, _category: &str, _id: &str, location: &str, message: &str) {
     match level {
         LogLevel::Error | LogLevel::Fatal => tracing::error!(location, "{message}"),
         LogLevel::Warning => tracing::warn!(location, "{message}"),

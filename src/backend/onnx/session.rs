@@ -1,7 +1,7 @@
 //! A session of ONNX Runtime over the Qwen3 graph: batches in, rows out.
 
 use ort::editor::Model;
-use ort::ep::CPU;
+use ort::logging::LogLevel;
 use ort::session::builder::{AutoDevicePolicy, GraphOptimizationLevel, SessionBuilder};
 use ort::session::{RunOptions, SessionInputValue};
 use ort::value::{Tensor, TensorRef};
@@ -9,6 +9,7 @@ use ort::value::{Tensor, TensorRef};
 use super::failed;
 use super::graph::{COSINES, INPUT_IDS, LAST_TOKENS, POSITION_IDS, SINES};
 use super::library::Library;
+use super::providers::Provider;
 use super::rope::Rope;
 use crate::batch::TokenBatch;
 use crate::error::Result;
@@ -20,18 +21,26 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(library: &Library, model: Model, threads: usize) -> Result<Self> {
-        let build = || -> ort::Result<Self> {
-            let options = options(library, threads)?;
+    pub(super) fn new(
+        library: &Library,
+        model: Model,
+        provider: &Provider,
+        threads: usize,
+    ) -> Result<Self> {
+        let options = || -> ort::Result<_> {
             let mut run_options = RunOptions::new()?;
             // The arena never gives memory back by itself.
             run_options.set("memory.enable_memory_arena_shrinkage", "cpu:0")?;
-            Ok(Self {
-                session: model.into_session(&options)?,
-                run_options,
-            })
+            // A session on an accelerator is made with a finer log than its runs need.
+            run_options.set_log_level(LogLevel::Warning)?;
+            Ok((session_options(library, provider, threads)?, run_options))
         };
-        build().map_err(|error| failed("load", error))
+        let (options, run_options) = options().map_err(|error| failed("load", error))?;
+        let session = provider.session(model, options);
+        Ok(Self {
+            session: session.map_err(|error| failed("load", error))?,
+            run_options,
+        })
     }
 
     /// The last tokens' rows, `[rows, hidden]`.
@@ -57,9 +66,14 @@ impl Session {
     }
 }
 
-fn options(library: &Library, threads: usize) -> ort::Result<SessionBuilder> {
-    Ok(ort::session::Session::builder(&library.environment)?
-        .with_execution_providers([CPU::default().with_arena_allocator(true).build()])?
+fn session_options(
+    library: &Library,
+    provider: &Provider,
+    threads: usize,
+) -> ort::Result<SessionBuilder> {
+    let options = ort::session::Session::builder(&library.environment)?;
+    Ok(provider
+        .register(options)?
         // `ort` would let ONNX Runtime look for an NPU.
         .with_auto_device(AutoDevicePolicy::PreferCPU)?
         .with_optimization_level(GraphOptimizationLevel::All)?
