@@ -7,7 +7,6 @@
 mod support;
 
 use std::fs;
-use std::process::Command;
 
 use qwen3_embedding::{BackendChoice, Precision};
 use serde_json::json;
@@ -113,7 +112,7 @@ fn peak_is_the_weights_and_one_fused_layer() {
         return measure(*wanted.unwrap());
     }
     for backend in BACKENDS {
-        let child = Command::new(std::env::current_exe().unwrap())
+        let child = this_program()
             .env(BACKEND, format!("{backend:?}"))
             .output()
             .unwrap();

@@ -8,10 +8,10 @@ mod support;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use qwen3_embedding::{
-    BackendChoice, Device, DeviceKind, Dtype, Embedder, EmbedderBuilder, Error, Precision,
+    BackendChoice, Device, DeviceKind, Dtype, Embedder, EmbedderBuilder, Error, ExecutionProvider,
+    Precision,
 };
 use support::*;
 
@@ -38,6 +38,21 @@ fn without_mlx() -> String {
     }
 }
 
+/// What ONNX Runtime says of a provider that the library was built without.
+fn not_offered(provider: ExecutionProvider) -> String {
+    let offered: Vec<_> = onnx().execution_providers().unwrap();
+    let offered: Vec<_> = offered.iter().map(|provider| provider.name()).collect();
+    let library = onnx().device(Device::Cpu).probe().unwrap().library_path;
+    format!(
+        "execution provider {provider} is not in {library}, which offers {}",
+        offered.join(", ")
+    )
+}
+
+fn without_cuda() -> String {
+    not_offered(ExecutionProvider::Cuda)
+}
+
 fn has_gpu() -> bool {
     auto().device(Device::Gpu).probe().is_ok()
 }
@@ -62,7 +77,8 @@ fn auto_without_an_accelerator_is_onnx_runtime_with_the_reason() {
     }
     let info = auto().probe().unwrap();
     assert_eq!(info.backend, "onnx");
-    assert_eq!(info.fallback, Some(without_mlx()));
+    let reasons = format!("{}; ONNX Runtime: {}", without_mlx(), without_cuda());
+    assert_eq!(info.fallback, Some(reasons));
 }
 
 #[test]
@@ -72,19 +88,23 @@ fn a_required_accelerator_that_is_not_there_is_an_error() {
     assert_eq!(refusal(&on_cpu), cpu);
     assert_eq!(
         refusal(&onnx().require_accelerator()),
-        "accelerator: not available: only the CPU execution provider is supported"
+        format!("accelerator: not available: {}", without_cuda())
     );
     if !has_gpu() {
         assert_eq!(
             refusal(&auto().require_accelerator()),
-            format!("accelerator: not available: {}", without_mlx())
+            format!(
+                "accelerator: not available: {}; ONNX Runtime: {}",
+                without_mlx(),
+                without_cuda()
+            )
         );
     }
 }
 
 #[test]
 fn a_gpu_asked_for_and_not_there_gives_every_backend_s_reason() {
-    let onnx_has_none = "ONNX Runtime: not available: only the CPU execution provider is supported";
+    let onnx_has_none = format!("ONNX Runtime: not available: {}", without_cuda());
     assert_eq!(refusal(&onnx().device(Device::Gpu)), onnx_has_none);
     if !has_gpu() {
         assert_eq!(
@@ -98,13 +118,67 @@ fn a_gpu_asked_for_and_not_there_gives_every_backend_s_reason() {
 }
 
 #[test]
+fn an_execution_provider_is_bound_or_refused_and_never_replaced() {
+    let offered = onnx().execution_providers().unwrap();
+    assert!(offered.contains(&ExecutionProvider::Cpu), "{offered:?}");
+    for provider in ExecutionProvider::ALL {
+        let named = auto().execution_provider(provider);
+        if !offered.contains(&provider) {
+            let expected = format!("ONNX Runtime: not available: {}", not_offered(provider));
+            assert_eq!(refusal(&named), expected);
+            assert_eq!(named.build().err().unwrap().to_string(), expected);
+        } else if let Ok(info) = named.probe() {
+            assert_eq!(info.backend, "onnx");
+            assert_eq!(info.execution_provider, Some(provider));
+            assert_eq!(info.device, provider.device());
+            let reason = format!("execution provider {provider} was asked for");
+            assert_eq!((info.reason, info.fallback), (reason, None));
+        } else {
+            let bound = format!("ONNX Runtime: not available: execution provider {provider} does");
+            assert!(refusal(&named).starts_with(&bound), "{}", refusal(&named));
+        }
+    }
+}
+
+#[test]
+fn options_that_contradict_each_other_are_refused() {
+    use ExecutionProvider::{Cpu, Cuda, TensorRt};
+    let on = |provider| auto().execution_provider(provider);
+    for (builder, expected) in [
+        (
+            on(Cuda).device(Device::Cpu),
+            "execution_provider: expected cpu, since the device is the CPU, found cuda",
+        ),
+        (
+            on(Cpu).device(Device::Gpu),
+            "execution_provider: expected an accelerator's, since the device is a GPU, found cpu",
+        ),
+        (
+            on(Cpu).backend(BackendChoice::Mlx),
+            "execution_provider: expected none, since the backend is MLX, found cpu",
+        ),
+        (
+            on(Cuda).engine_cache("engines"),
+            "engine_cache: expected none, since the execution provider is not tensorrt, \
+             found engines",
+        ),
+        (
+            on(TensorRt).engine_cache("no such folder"),
+            "engine_cache: expected a folder whose name is text, found no such folder",
+        ),
+    ] {
+        assert_eq!(builder.probe().unwrap_err().to_string(), expected);
+    }
+}
+
+#[test]
 fn half_precision_is_refused_and_the_supported_ones_are_named() {
     for precision in [Precision::F16, Precision::Bf16] {
         assert_eq!(
             refusal(&onnx().precision(precision)),
             format!(
-                "ONNX Runtime: not available: precision {precision:?} is not supported; \
-                 supported: Auto, F32"
+                "ONNX Runtime: not available: precision {precision:?} is not supported by \
+                 execution provider cpu; supported: Auto, F32"
             )
         );
     }
@@ -135,7 +209,7 @@ fn a_named_library_that_is_missing_is_an_error_also_after_another_was_loaded() {
 
 /// What a fresh process answers whose variable names `library`.
 fn in_a_child(library: &Path) -> String {
-    let child = Command::new(std::env::current_exe().unwrap())
+    let child = this_program()
         .args(["--exact", "child", "--ignored", "--nocapture"])
         .env("QWEN3_ONNXRUNTIME", library)
         .env("TEST_WORKING_LIBRARY", onnx().probe().unwrap().library_path)
@@ -190,6 +264,28 @@ fn files_that_are_no_onnx_runtime_are_refused() {
         format!(
             "ONNX Runtime: not available: {0} does not load: {0}: invalid ELF header",
             file("text").display()
+        )
+    );
+    let library = onnx().probe().unwrap().library_path;
+    let library = fs::read(library).unwrap();
+    fs::write(file("half"), &library[..library.len() / 2]).unwrap();
+    let cut_off = in_a_child(&file("half"));
+    let expected = format!("{} does not load: it was cut off: ", file("half").display());
+    assert!(cut_off.contains(&expected), "{cut_off}");
+
+    let mut other = library;
+    let (number, name) = match std::env::consts::ARCH {
+        "aarch64" => (62, "x86_64"),
+        _ => (183, "aarch64"),
+    };
+    other[18] = number;
+    fs::write(file("other"), other).unwrap();
+    assert_eq!(
+        in_a_child(&file("other")),
+        format!(
+            "ONNX Runtime: not available: {} does not load: it is for {name}, expected {}",
+            file("other").display(),
+            std::env::consts::ARCH
         )
     );
     assert_eq!(

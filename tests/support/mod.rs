@@ -13,6 +13,7 @@ pub mod hub_setup;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use qwen3_embedding::{
     BackendChoice, Device, EmbedOptions, Embedder, EmbedderBuilder, Embeddings, Normalization,
@@ -52,6 +53,20 @@ pub fn root() -> &'static Path {
 
 pub fn tiny() -> PathBuf {
     root().join("models/tiny")
+}
+
+/// This test program again, as a child: through the emulator that `QWEN3_TEST_RUNNER` names, if it
+/// does, since the system cannot start a program of another processor by itself.
+pub fn this_program() -> Command {
+    let program = std::env::current_exe().unwrap();
+    match std::env::var_os("QWEN3_TEST_RUNNER") {
+        Some(runner) => {
+            let mut command = Command::new(runner);
+            command.arg(program);
+            command
+        }
+        None => Command::new(program),
+    }
 }
 
 /// The parity fixtures by name.

@@ -1,5 +1,7 @@
 //! The ONNX Runtime library: found in a fixed order, loaded once for the whole process.
 
+#[cfg(target_os = "linux")]
+mod elf;
 mod places;
 
 use std::error::Error as _;
@@ -81,6 +83,9 @@ fn is_same(a: &Path, b: &Path) -> bool {
 }
 
 fn open(path: PathBuf) -> Result<Library> {
+    #[cfg(target_os = "linux")]
+    elf::check(&path)
+        .map_err(|reason| unavailable(format!("{} does not load: {reason}", path.display())))?;
     let environment = ort::init_from(&path)
         .map_err(|error| unavailable(refusal(&path, &error)))?
         .with_name(env!("CARGO_PKG_NAME"))

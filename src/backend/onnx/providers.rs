@@ -112,7 +112,7 @@ impl Provider {
         model: ort::editor::Model,
         options: SessionBuilder,
     ) -> Result<ort::session::Session, String> {
-        let text = |error: ort::Error| error.to_string();
+        let text = |error: ort::Error| error.to_string().trim().to_owned();
         if self.kind.device() == DeviceKind::Cpu {
             return model.into_session(&options).map_err(text);
         }
@@ -131,7 +131,7 @@ impl Provider {
     /// # Errors
     /// Why it does not.
     pub(super) fn probe(&self, library: &Library) -> Result<(), String> {
-        let text = |error: ort::Error| error.to_string();
+        let text = |error: ort::Error| error.to_string().trim().to_owned();
         let options = ort::session::Session::builder(&library.environment)
             .and_then(|options| self.register(options))
             .map_err(text)?;
