@@ -95,9 +95,17 @@ check_processor() {
 
 run_tests() {
     say "testing the ONNX Runtime backend for $target"
+    local tests=() file
+    for file in "$root"/tests/*.rs; do
+        case ${file##*/} in
+            # Files are read alike on every processor, and the hub is not built.
+            hostile*.rs | hub*.rs) ;;
+            *) tests+=(--test "$(basename "$file" .rs)") ;;
+        esac
+    done
     /usr/bin/cargo test --manifest-path "$root/Cargo.toml" --locked \
         --package qwen3-embedding --no-default-features --features onnx --target "$target" \
-        --lib --tests
+        --lib "${tests[@]}"
 }
 
 # What a user would run, and that it is what it claims to be.

@@ -63,7 +63,10 @@ fn the_cpu_runs_onnx_runtime_and_says_what_it_is() {
     assert_eq!(info.backend, "onnx");
     assert_eq!(info.device, DeviceKind::Cpu);
     assert_eq!(info.precision, Dtype::F32);
-    assert_eq!(info.reason, "the CPU was asked for: execution provider cpu");
+    assert_eq!(
+        info.reason,
+        "the CPU was asked for: execution provider cpu, in f32 since no precision was asked for"
+    );
     assert_eq!(info.fallback, None);
     assert!(info.library_version.starts_with("1."), "{info:?}");
     assert!(Path::new(&info.library_path).is_file(), "{info:?}");
@@ -84,8 +87,8 @@ fn auto_without_an_accelerator_is_onnx_runtime_with_the_reason() {
 #[test]
 fn a_required_accelerator_that_is_not_there_is_an_error() {
     let cpu = "accelerator: not available: the CPU was asked for: execution provider cpu";
-    let on_cpu = onnx().device(Device::Cpu).require_accelerator();
-    assert_eq!(refusal(&on_cpu), cpu);
+    let on_cpu = onnx().device(Device::Cpu).precision(Precision::F32);
+    assert_eq!(refusal(&on_cpu.require_accelerator()), cpu);
     assert_eq!(
         refusal(&onnx().require_accelerator()),
         format!("accelerator: not available: {}", without_cuda())
@@ -131,7 +134,10 @@ fn an_execution_provider_is_bound_or_refused_and_never_replaced() {
             assert_eq!(info.backend, "onnx");
             assert_eq!(info.execution_provider, Some(provider));
             assert_eq!(info.device, provider.device());
-            let reason = format!("execution provider {provider} was asked for");
+            let reason = format!(
+                "execution provider {provider} was asked for, in f32 since no precision was \
+                 asked for"
+            );
             assert_eq!((info.reason, info.fallback), (reason, None));
         } else {
             let bound = format!("ONNX Runtime: not available: execution provider {provider} does");
@@ -172,13 +178,25 @@ fn options_that_contradict_each_other_are_refused() {
 }
 
 #[test]
-fn half_precision_is_refused_and_the_supported_ones_are_named() {
+fn half_precision_runs_where_the_processor_has_it_and_is_refused_elsewhere() {
+    let half = onnx().device(Device::Cpu).precision(Precision::F16);
+    if processor_computes_in_f16() {
+        assert_eq!(half.probe().unwrap().precision, Dtype::F16);
+    }
+    let supported = match processor_computes_in_f16() {
+        true => "Auto, F32, F16",
+        false => "Auto, F32",
+    };
     for precision in [Precision::F16, Precision::Bf16] {
+        if supports(BackendChoice::Onnx, precision) {
+            continue;
+        }
         assert_eq!(
             refusal(&onnx().precision(precision)),
             format!(
                 "ONNX Runtime: not available: precision {precision:?} is not supported by \
-                 execution provider cpu; supported: Auto, F32"
+                 execution provider cpu on this {}; supported: {supported}",
+                std::env::consts::ARCH
             )
         );
     }

@@ -42,10 +42,29 @@ fn a_table_line_a_fact() {
         "directory    none, built in",
         "heads        4, 2 for keys and values",
         "weights      0.5 MB, bf16",
+        "provider     cpu",
         "precision    f32",
         "fallback     none",
     ] {
         assert!(lines.contains(&line), "{line:?} is not in {lines:#?}");
+    }
+}
+
+#[test]
+fn the_execution_providers_of_the_library_are_listed_and_no_other_runs() {
+    let info = run(&["info", "--device", "cpu", "--format", "json"]).json();
+    assert_eq!(info["backend"]["execution_provider"], "cpu");
+    let offered = info["execution_providers"].as_array().unwrap();
+    assert!(offered.contains(&json!("cpu")), "{offered:?}");
+    for name in ["cuda", "tensorrt", "coreml"] {
+        if offered.contains(&json!(name)) {
+            continue;
+        }
+        let outcome = run(&["embed", "--execution-provider", name, "x"]);
+        let refusal = format!("execution provider {name} is not in ");
+        assert_eq!(outcome.code, 1, "{outcome:?}");
+        assert!(outcome.stderr.contains(&refusal), "{}", outcome.stderr);
+        assert!(outcome.stdout.is_empty());
     }
 }
 

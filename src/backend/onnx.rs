@@ -69,7 +69,7 @@ impl Onnx {
         let library = library::load(options.library.as_deref())?;
         let kind = info.execution_provider.unwrap_or(ExecutionProvider::Cpu);
         let provider = Provider::new(kind, info.precision, options);
-        let mut weights = Weights::of(checkpoint);
+        let mut weights = Weights::of(checkpoint, provider.weights());
         let model = graph::qwen3(&mut weights, config)?;
         let threads = options
             .threads

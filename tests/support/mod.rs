@@ -35,9 +35,20 @@ pub const BACKENDS: &[BackendChoice] = &[
 /// Whether the backend computes in this precision on a processor.
 pub fn supports(backend: BackendChoice, precision: Precision) -> bool {
     match backend {
+        BackendChoice::Onnx if precision == Precision::F16 => processor_computes_in_f16(),
         BackendChoice::Onnx => precision == Precision::F32,
         _ => true,
     }
+}
+
+#[cfg(target_arch = "aarch64")]
+pub fn processor_computes_in_f16() -> bool {
+    std::arch::is_aarch64_feature_detected!("fp16")
+}
+
+#[cfg(not(target_arch = "aarch64"))]
+pub fn processor_computes_in_f16() -> bool {
+    false
 }
 
 /// One golden vector: token ids and the last token's final-normed row, as the reference gives it.

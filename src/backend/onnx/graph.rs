@@ -10,6 +10,7 @@ use super::failed;
 use super::ops::{Mask, Ops, Value, outlet};
 use super::weights::Weights;
 use crate::config::ModelConfig;
+use crate::dtype::Dtype;
 use crate::error::Result;
 
 /// Token ids `(T)`.
@@ -69,7 +70,15 @@ impl<'a, 'w> Qwen3<'a, 'w> {
 
     /// `(T, hidden)`.
     fn embed_tokens(&mut self) -> Result<Value> {
-        let table = self.weight("embed_tokens.weight")?;
+        let key = "embed_tokens.weight";
+        if self.weights.precision == Dtype::F16 {
+            let table = self.half_weight(key)?;
+            return self.add(|ops| {
+                let rows = ops.gather(&table, INPUT_IDS)?;
+                ops.widened(&rows)
+            });
+        }
+        let table = self.weight(key)?;
         self.add(|ops| ops.gather(&table, INPUT_IDS))
     }
 
@@ -85,17 +94,32 @@ impl<'a, 'w> Qwen3<'a, 'w> {
         let x = self.add(|ops| ops.add(&x, &attended))?;
 
         let normed = self.normed(&x, &key("post_attention_layernorm"))?;
-        let gate = self.weight(&key("mlp.gate_proj"))?;
-        let up = self.weight(&key("mlp.up_proj"))?;
-        let down = self.weight(&key("mlp.down_proj"))?;
+        let transformed = self.mlp(layer, &normed)?;
+        self.add(|ops| ops.add(&x, &transformed))
+    }
+
+    /// `(T, hidden)` to itself.
+    fn mlp(&mut self, layer: usize, x: &str) -> Result<Value> {
+        let key = |name: &str| format!("layers.{layer}.mlp.{name}.weight");
+        if self.weights.precision == Dtype::F16 {
+            let gate = self.linear(x, &key("gate_proj"))?;
+            let up = self.linear(x, &key("up_proj"))?;
+            let gated = self.add(|ops| {
+                let gate = ops.silu(&gate)?;
+                ops.mul(&gate, &up)
+            })?;
+            return self.linear(&gated, &key("down_proj"));
+        }
+        let gate = self.weight(&key("gate_proj"))?;
+        let up = self.weight(&key("up_proj"))?;
+        let down = self.weight(&key("down_proj"))?;
         self.add(|ops| {
-            let gate = ops.linear(&gate, &normed)?;
+            let gate = ops.linear(&gate, x)?;
             let gate = ops.silu(&gate)?;
-            let up = ops.linear(&up, &normed)?;
+            let up = ops.linear(&up, x)?;
             let gated = ops.mul(&gate, &up)?;
             let transformed = ops.linear_of_columns(&down, &gated)?;
-            let transformed = ops.rows(&transformed)?;
-            ops.add(&x, &transformed)
+            ops.rows(&transformed)
         })
     }
 
@@ -166,6 +190,10 @@ impl<'a, 'w> Qwen3<'a, 'w> {
 
     /// `(T, in)` to `(T, out)`.
     fn linear(&mut self, x: &str, key: &str) -> Result<Value> {
+        if self.weights.precision == Dtype::F16 {
+            let weight = self.half_weight(key)?;
+            return self.add(|ops| ops.half_linear(&weight, x));
+        }
         let weight = self.weight(key)?;
         self.add(|ops| {
             let x = ops.linear(&weight, x)?;
@@ -181,6 +209,11 @@ impl<'a, 'w> Qwen3<'a, 'w> {
 
     fn weight(&mut self, key: &str) -> Result<Value> {
         let weight = self.weights.get(key)?;
+        self.add(|ops| ops.weight(key, weight))
+    }
+
+    fn half_weight(&mut self, key: &str) -> Result<Value> {
+        let weight = self.weights.get_half(key)?;
         self.add(|ops| ops.weight(key, weight))
     }
 

@@ -1,10 +1,15 @@
 //! ONNX operators over the model editor: each method adds one node and gives its output's name.
 
+use std::fmt::Debug;
+
 use ort::Result;
 use ort::editor::{Graph, Model, Node, ONNX_DOMAIN, Opset};
 use ort::memory::Allocator;
 use ort::operator::Attribute;
-use ort::value::{Outlet, Shape, SymbolicDimensions, Tensor, TensorElementType, ValueType};
+use ort::value::{
+    Outlet, PrimitiveTensorElementType, Shape, SymbolicDimensions, Tensor, TensorElementType,
+    ValueType,
+};
 
 /// `Attention`, `RotaryEmbedding` and `RMSNormalization` came with this version.
 const OPSET: u32 = 23;
@@ -14,6 +19,10 @@ const CONTRIB: &str = "com.microsoft";
 
 /// Smaller initializers must be copied into the graph, where shape inference reads them.
 const SMALLEST_SHARED: usize = 128;
+
+/// f32 and f16 in ONNX's own table of types.
+const FLOAT: i64 = 1;
+const FLOAT16: i64 = 10;
 
 /// The name of an input, a weight or a node's output.
 pub(super) type Value = String;
@@ -43,8 +52,12 @@ impl Ops {
     }
 
     /// A weight, shared with the session and not copied.
-    pub(super) fn weight(&mut self, name: &str, tensor: Tensor<f32>) -> Result<Value> {
-        let shared = tensor.shape().num_elements() * 4 >= SMALLEST_SHARED;
+    pub(super) fn weight<T: PrimitiveTensorElementType + Debug>(
+        &mut self,
+        name: &str,
+        tensor: Tensor<T>,
+    ) -> Result<Value> {
+        let shared = tensor.shape().num_elements() * size_of::<T>() >= SMALLEST_SHARED;
         self.graph.add_initializer(name, tensor, shared)?;
         Ok(name.to_owned())
     }
@@ -62,6 +75,25 @@ impl Ops {
     /// `weight @ x`: as [`linear`](Self::linear), of columns `(in, T)`.
     pub(super) fn linear_of_columns(&mut self, weight: &str, x: &str) -> Result<Value> {
         self.node("MatMul", &[weight, x], vec![])
+    }
+
+    /// A linear layer in f16 of rows `(T, in)` and back, `(T, in)` to `(T, out)`. Not
+    /// `FusedMatMul`, for which the processor has no f16 kernel.
+    pub(super) fn half_linear(&mut self, weight: &str, x: &str) -> Result<Value> {
+        let x = self.cast(x, FLOAT16)?;
+        let columns = self.rows(&x)?;
+        let columns = self.linear_of_columns(weight, &columns)?;
+        let rows = self.rows(&columns)?;
+        self.widened(&rows)
+    }
+
+    /// To f32.
+    pub(super) fn widened(&mut self, x: &str) -> Result<Value> {
+        self.cast(x, FLOAT)
+    }
+
+    fn cast(&mut self, x: &str, to: i64) -> Result<Value> {
+        self.node("Cast", &[x], vec![Attribute::new("to", to)?])
     }
 
     /// Columns `(out, T)` to rows `(T, out)`.

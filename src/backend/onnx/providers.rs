@@ -11,7 +11,7 @@ use ort::value::{Tensor, TensorElementType};
 use super::Options;
 use super::library::{self, Library};
 use super::ops::{Ops, outlet};
-use super::placement::Listener;
+use super::placement::{Listener, Placement};
 use crate::backend::DeviceKind;
 use crate::backend::execution_provider::ExecutionProvider;
 use crate::dtype::Dtype;
@@ -54,6 +54,14 @@ impl Provider {
             precision,
             device_id: options.device_id.into(),
             engine_cache: options.engine_cache.clone(),
+        }
+    }
+
+    /// The element type that matrices are stored in. TensorRT narrows them itself, where it may.
+    pub(super) fn weights(&self) -> Dtype {
+        match self.kind {
+            ExecutionProvider::Cpu => self.precision,
+            _ => Dtype::F32,
         }
     }
 
@@ -116,13 +124,8 @@ impl Provider {
         if self.kind.device() == DeviceKind::Cpu {
             return model.into_session(&options).map_err(text);
         }
-        let listener = Listener::default();
-        let options = options
-            .with_logger(listener.logger(Arc::new(library::log)))
-            .and_then(|options| options.with_log_level(LogLevel::Verbose))
-            .map_err(|error| error.to_string())?;
-        let session = model.into_session(&options).map_err(text)?;
-        listener.placement().check(self.library_name())?;
+        let (session, placement) = listened(model, options).map_err(text)?;
+        placement.check(self.library_name())?;
         Ok(session)
     }
 
@@ -150,6 +153,19 @@ impl Provider {
     }
 }
 
+/// A session and where its nodes run.
+fn listened(
+    model: ort::editor::Model,
+    options: SessionBuilder,
+) -> ort::Result<(ort::session::Session, Placement)> {
+    let listener = Listener::default();
+    let options = options
+        .with_logger(listener.logger(Arc::new(library::log)))?
+        .with_log_level(LogLevel::Verbose)?;
+    let session = model.into_session(&options)?;
+    Ok((session, listener.placement()))
+}
+
 /// `(T, 16) @ (16, 16)`.
 fn one_product() -> ort::Result<ort::editor::Model> {
     const WIDTH: usize = 16;
@@ -160,4 +176,21 @@ fn one_product() -> ort::Result<ort::editor::Model> {
     let product = ops.linear_of_columns("x", &weight)?;
     let outlet = |name: &str| outlet(name, TensorElementType::Float32, &shape);
     ops.finish(vec![outlet("x")], vec![outlet(&product)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_library_tells_where_nodes_run() {
+        let library = library::load(None).unwrap();
+        let options = ort::session::Session::builder(&library.environment).unwrap();
+        let (_, placement) = listened(one_product().unwrap(), options).unwrap();
+        assert_eq!(placement.nodes_on(CPU::NAME), 1, "{placement:?}");
+        assert_eq!(
+            placement.check(CUDA::NAME),
+            Err("it takes no part of the model".to_owned())
+        );
+    }
 }

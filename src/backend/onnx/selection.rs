@@ -36,7 +36,12 @@ pub(in crate::backend) fn probe(
         precision: resolve(precision, choice.provider)?,
         library_version: library.version.clone(),
         library_path: library.path.display().to_string(),
-        reason: choice.reason,
+        reason: match precision {
+            Precision::Auto => {
+                format!("{}, in f32 since no precision was asked for", choice.reason)
+            }
+            _ => choice.reason,
+        },
         fallback: choice.fallback,
     })
 }
@@ -90,19 +95,39 @@ fn check_engine_cache(options: &Options) -> Result<()> {
 fn resolve(precision: Precision, provider: ExecutionProvider) -> Result<Dtype> {
     match (precision, provider) {
         (Precision::Auto | Precision::F32, _) => Ok(Dtype::F32),
-        // Its engines are compiled out of the same graph.
-        (Precision::F16, ExecutionProvider::TensorRt) => Ok(Dtype::F16),
+        (Precision::F16, provider) if computes_in_f16(provider) => Ok(Dtype::F16),
         _ => {
-            let supported = match provider {
-                ExecutionProvider::TensorRt => "Auto, F32, F16",
-                _ => "Auto, F32",
+            let supported = match computes_in_f16(provider) {
+                true => "Auto, F32, F16",
+                false => "Auto, F32",
             };
             Err(unavailable(format!(
-                "precision {precision:?} is not supported by execution provider {provider}; \
-                 supported: {supported}"
+                "precision {precision:?} is not supported by execution provider {provider} on \
+                 this {}; supported: {supported}",
+                std::env::consts::ARCH
             )))
         }
     }
+}
+
+/// Where ONNX Runtime multiplies in f16. On other processors it would turn the weights back into
+/// f32 while it loads them.
+fn computes_in_f16(provider: ExecutionProvider) -> bool {
+    match provider {
+        ExecutionProvider::Cpu => processor_computes_in_f16(),
+        ExecutionProvider::TensorRt => true,
+        ExecutionProvider::Cuda | ExecutionProvider::CoreMl => false,
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+fn processor_computes_in_f16() -> bool {
+    std::arch::is_aarch64_feature_detected!("fp16")
+}
+
+#[cfg(not(target_arch = "aarch64"))]
+fn processor_computes_in_f16() -> bool {
+    false
 }
 
 fn choose(
