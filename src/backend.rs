@@ -90,7 +90,7 @@ pub struct BackendInfo {
     pub library_path: String,
     /// Why this device and precision run.
     pub reason: String,
-    /// Set when no accelerator could be used: what was missing.
+    /// Set when no accelerator, or not the preferred one, could be used: what was missing.
     pub fallback: Option<String>,
 }
 
@@ -142,13 +142,15 @@ pub enum Device {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Precision {
-    /// f32 on a processor; bf16 on an accelerator, f16 where bf16 is emulated (Apple M1, M2).
+    /// f32 on a processor and on ONNX Runtime; bf16 on an accelerator, f16 where bf16 is emulated
+    /// (Apple M1, M2).
     #[default]
     Auto,
     /// IEEE single precision.
     F32,
     /// IEEE half precision. Activations of larger models can overflow it; such an input is run
-    /// again in f32.
+    /// again in f32. On ONNX Runtime only where that multiplies in f16: on 64-bit ARM, in linear
+    /// layers, and with TensorRT.
     F16,
     /// bfloat16.
     Bf16,

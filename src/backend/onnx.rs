@@ -120,8 +120,11 @@ impl Backend for Onnx {
     }
 
     fn memory(&self) -> Result<MemoryUse> {
+        let second_try = self.second_try.as_ref();
+        let second_try = second_try.and_then(|second_try| second_try.model.as_ref());
+        let also = second_try.map_or(0, |model| model.weight_bytes);
         Ok(MemoryUse {
-            active: self.weight_bytes,
+            active: self.weight_bytes + also,
             cached: None,
             peak: None,
         })
@@ -141,6 +144,7 @@ impl SecondTry {
             checkpoint: checkpoint.clone(),
             options: Options {
                 provider: Some(ExecutionProvider::Cpu),
+                engine_cache: None,
                 ..options.clone()
             },
             model: None,
