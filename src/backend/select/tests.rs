@@ -119,3 +119,28 @@ fn an_execution_provider_named_implies_onnx_runtime_and_refuses_mlx() {
         "execution_provider: expected none, since the backend is MLX, found cpu"
     );
 }
+
+#[test]
+fn a_gpu_of_onnx_runtime_is_followed_by_the_processor_unless_it_was_asked_for() {
+    let free = Request {
+        backend: BackendChoice::Onnx,
+        ..Request::default()
+    };
+    let on_cpu = probe(&Request {
+        device: Device::Cpu,
+        ..free.clone()
+    });
+    let info = BackendInfo {
+        device: DeviceKind::Gpu,
+        execution_provider: Some(ExecutionProvider::Cuda),
+        ..on_cpu.unwrap()
+    };
+    let next = next_after(&free, &info).unwrap();
+    assert_eq!(
+        (next.backend, next.device),
+        (BackendChoice::Onnx, Device::Cpu)
+    );
+    let mut named = free;
+    named.onnx.provider = Some(ExecutionProvider::Cuda);
+    assert!(next_after(&named, &info).is_none());
+}
