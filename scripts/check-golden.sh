@@ -12,6 +12,8 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 "$python" "$root/models/make_fixtures.py" --out "$work/parity" >"$work/log"
 "$python" "$root/models/make_tiny.py" --out "$work/tiny" >>"$work/log"
+"$python" "$root/models/make_onnx_fixtures.py" --out "$work/onnx" >>"$work/log"
 "$python" "$root/models/compare.py" \
     "$root/tests/fixtures/parity" "$work/parity" \
-    "$root/models/tiny" "$work/tiny"
+    "$root/models/tiny" "$work/tiny" \
+    "$root/tests/fixtures/onnx" "$work/onnx"

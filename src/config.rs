@@ -1,6 +1,7 @@
 //! `config.json` -> [`ModelConfig`]: a configuration that exists is one this crate can run.
 
 mod fields;
+mod other;
 mod supported;
 
 use std::path::Path;
@@ -11,6 +12,8 @@ use crate::dtype::Dtype;
 use crate::error::Result;
 use crate::json;
 use fields::{Fields, MAX_DIMENSION};
+
+pub(crate) use other::OtherConfig;
 
 /// The shape of a dense Qwen3 model, as its `config.json` gives it.
 ///

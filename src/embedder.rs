@@ -4,8 +4,8 @@ mod builder;
 
 use crate::backend::{Backend, BackendInfo, HiddenRows, MemoryUse};
 use crate::batch::{self, TokenBatch};
-use crate::config::ModelConfig;
 use crate::error::{Error, Result};
+use crate::model::EmbeddingConfig;
 use crate::options::EmbedOptions;
 use crate::tokenizer::{TextRules, Tokenizer};
 use crate::vector::{self, Embeddings};
@@ -33,7 +33,7 @@ pub use builder::EmbedderBuilder;
 /// ```
 pub struct Embedder {
     model: String,
-    config: ModelConfig,
+    config: EmbeddingConfig,
     tokenizer: Tokenizer,
     backend: Box<dyn Backend>,
     max_tokens: usize,
@@ -42,6 +42,7 @@ pub struct Embedder {
 
 impl Embedder {
     /// Embeds texts: prompt, tokens, exactly one EOS, last-token pooling, MRL cut, normalisation.
+    /// For an ONNX file: the special tokens and the pooling of its own model.
     ///
     /// # Errors
     /// Errors that concern one text name its position in `texts`; nothing is returned for the
@@ -97,9 +98,9 @@ impl Embedder {
         self.backend.info()
     }
 
-    /// The model's configuration.
+    /// The model's sizes and pooling; for a checkpoint also its whole configuration.
     #[must_use]
-    pub fn config(&self) -> &ModelConfig {
+    pub fn config(&self) -> &EmbeddingConfig {
         &self.config
     }
 

@@ -219,6 +219,44 @@ pub enum Error {
         found: String,
     },
 
+    // ---- ONNX files ----
+    /// A file is no ONNX graph, or one that this crate does not run: damaged, of another version,
+    /// with operators from elsewhere, with a loop.
+    #[error("{path}: not a usable ONNX file: {reason}", path = path.display())]
+    OnnxFile {
+        /// The ONNX file, or the directory it was looked for in.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+
+    /// An input or output of an ONNX graph is missing, unknown, or of another rank, type or size.
+    #[error("{path}: {value}: expected {expected}, found {found}", path = path.display())]
+    OnnxInterface {
+        /// The ONNX file.
+        path: PathBuf,
+        /// The input or output.
+        value: String,
+        /// What would have been accepted.
+        expected: String,
+        /// What the graph declares.
+        found: String,
+    },
+
+    /// A tensor of an ONNX file lies in another file that is not there, is too short, or is not in
+    /// the model's directory.
+    #[error("{path}: tensor {tensor:?} lies in {location:?}: {reason}", path = path.display())]
+    OnnxExternalData {
+        /// The ONNX file.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// The file as written.
+        location: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+
     // ---- tokenizer and text ----
     /// `tokenizer.json` does not load.
     #[error("{path}: not a usable tokenizer: {reason}", path = path.display())]

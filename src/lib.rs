@@ -46,7 +46,9 @@ mod file;
 #[cfg(feature = "hub")]
 mod hub;
 mod json;
+mod model;
 mod modules;
+mod onnx_file;
 mod options;
 mod prompt;
 mod tokenizer;
@@ -64,6 +66,8 @@ pub use embedder::{Embedder, EmbedderBuilder};
 pub use error::{Error, Result};
 #[cfg(feature = "hub")]
 pub use hub::{Hub, Network, Progress, Snapshot};
+pub use model::{EmbeddingConfig, Pooling};
+pub use onnx_file::OnnxModel;
 pub use options::EmbedOptions;
 pub use prompt::{DEFAULT_TASK, Prompt};
 pub use tokenizer::{SpecialTokens, Truncation};

@@ -13,38 +13,57 @@ use crate::json;
 pub const DEFAULT_TASK: &str =
     "Given a web search query, retrieve relevant passages that answer the query";
 
+/// What models call the prompt of documents; the first that is declared is taken.
+const DOCUMENTS: [&str; 3] = ["document", "passage", "corpus"];
+
 /// The role of a text, which decides what is put before it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Prompt {
-    /// A passage to be found: the model's `document` prompt, else its default prompt. Qwen3 has
-    /// neither, so the bare text.
+    /// A passage to be found: the model's `document` (or `passage`, or `corpus`) prompt, else its
+    /// default prompt. Qwen3 has neither, so the bare text.
     #[default]
     Document,
-    /// A question: the model's `query` prompt, else [`Prompt::Task`] with [`DEFAULT_TASK`].
+    /// A question: the model's `query` prompt, else [`Prompt::Task`] with [`DEFAULT_TASK`]; for a
+    /// model other than Qwen3, else its default prompt or the bare text.
     Query,
     /// A question for a task of the caller's: `Instruct: {task}\nQuery:{text}`, with no space
-    /// after `Query:`.
+    /// after `Query:`. An error for a model other than Qwen3.
     Task(String),
     /// A prompt that the model declares in `config_sentence_transformers.json`.
     Named(String),
 }
 
+/// How a model is told what a query is for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Instructions {
+    /// As Qwen3-Embedding was trained: `Instruct: {task}\nQuery:{text}`.
+    #[default]
+    Qwen3,
+    /// By the prompts that the model declares, and by no others.
+    Declared,
+}
+
 /// The prompts that a model declares.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Prompts {
+    instructions: Instructions,
     declared: BTreeMap<String, String>,
     default: Option<String>,
 }
 
 impl Prompts {
     /// Reads `config_sentence_transformers.json`; a model without the file declares none.
-    pub(crate) fn from_dir(dir: &Path) -> Result<Self> {
+    pub(crate) fn from_dir(dir: &Path, instructions: Instructions) -> Result<Self> {
         let path = dir.join("config_sentence_transformers.json");
-        match json::read_optional(&path, "the model's prompts")? {
-            None => Ok(Self::default()),
-            Some(text) => Self::parse(&path, &text),
-        }
+        let prompts = match json::read_optional(&path, "the model's prompts")? {
+            None => Self::default(),
+            Some(text) => Self::parse(&path, &text)?,
+        };
+        Ok(Self {
+            instructions,
+            ..prompts
+        })
     }
 
     fn parse(path: &Path, text: &str) -> Result<Self> {
@@ -77,14 +96,24 @@ impl Prompts {
         let declared = |name: &str| self.declared.get(name).map(String::as_str);
         match prompt {
             Prompt::Document => {
-                let prefix = declared("document").or(self.default.as_deref());
+                let named = DOCUMENTS.iter().find_map(|name| declared(name));
+                let prefix = named.or(self.default.as_deref());
                 Ok(prefix.unwrap_or_default().into())
             }
-            Prompt::Query => match declared("query") {
-                Some(prefix) => Ok(prefix.into()),
-                None => Ok(task(DEFAULT_TASK).into()),
+            Prompt::Query => match (declared("query"), self.instructions) {
+                (Some(prefix), _) => Ok(prefix.into()),
+                (None, Instructions::Qwen3) => Ok(task(DEFAULT_TASK).into()),
+                (None, Instructions::Declared) => {
+                    Ok(self.default.as_deref().unwrap_or_default().into())
+                }
             },
-            Prompt::Task(text) => Ok(task(text).into()),
+            Prompt::Task(text) if self.instructions == Instructions::Qwen3 => Ok(task(text).into()),
+            Prompt::Task(_) => Err(Error::Option {
+                option: "prompt",
+                expected: "one that the model declares, since it was not trained on instructions"
+                    .to_owned(),
+                found: "a task".to_owned(),
+            }),
             Prompt::Named(name) => self.named(name).map(Cow::Borrowed),
         }
     }

@@ -1,9 +1,11 @@
-//! Text to token ids: prompt, exactly one EOS, truncation by policy.
+//! Text to token ids: prompt, the special tokens round a text, truncation by policy.
 
 mod eos;
 mod file;
+mod frame;
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::OnceLock;
@@ -12,7 +14,8 @@ use tokenizers::Tokenizer as HfTokenizer;
 
 use crate::batch;
 use crate::error::{Error, Result};
-use crate::prompt::{Prompt, Prompts};
+use crate::prompt::{Instructions, Prompt, Prompts};
+use frame::Frame;
 
 /// What to do with a text that has more tokens than allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -21,7 +24,7 @@ pub enum Truncation {
     /// Refuse it with [`Error::TooManyTokens`].
     #[default]
     Error,
-    /// Drop tokens at the end of the text; EOS stays.
+    /// Drop tokens at the end of the text; EOS stays, as do all special tokens round a text.
     End,
 }
 
@@ -57,7 +60,9 @@ pub(crate) struct Tokenizer {
     plain: HfTokenizer,
     /// Made on first use: it holds the vocabulary a second time.
     parsing: OnceLock<HfTokenizer>,
-    eos: u32,
+    frame: Frame,
+    /// Special tokens that a plain text must not turn into.
+    reserved: HashSet<u32>,
     prompts: Prompts,
     rows: usize,
 }
@@ -67,13 +72,19 @@ impl Tokenizer {
     ///
     /// The vocabulary must fit the table. Added tokens need not: tables of the released models
     /// end before the last of them (`<think>`). Those without a row are read as plain text.
-    pub(crate) fn from_dir(dir: &Path, rows: usize) -> Result<Self> {
+    pub(crate) fn from_dir(dir: &Path, rows: usize, instructions: Instructions) -> Result<Self> {
         let path = dir.join("tokenizer.json");
         let mut plain = file::load(&path, rows)?;
         plain.set_encode_special_tokens(true);
+        let frame = Frame::find(dir, &path, &plain, instructions)?;
         Ok(Self {
-            eos: eos::find(dir, &path, &plain)?,
-            prompts: Prompts::from_dir(dir)?,
+            reserved: match instructions {
+                // Its BPE cannot make them of text.
+                Instructions::Qwen3 => HashSet::new(),
+                Instructions::Declared => file::special_tokens(&plain),
+            },
+            frame,
+            prompts: Prompts::from_dir(dir, instructions)?,
             parsing: OnceLock::new(),
             plain,
             rows,
@@ -82,7 +93,8 @@ impl Tokenizer {
 
     /// The token that ends every sequence.
     pub(crate) fn eos(&self) -> u32 {
-        self.eos
+        // A frame has a token after the text.
+        self.frame.after.last().copied().unwrap_or_default()
     }
 
     /// Tokenises the text at position `index` of a request.
@@ -92,6 +104,13 @@ impl Tokenizer {
         text: &str,
         rules: &TextRules<'_>,
     ) -> Result<TokenizedText> {
+        if rules.max_tokens < self.frame.len() {
+            return Err(Error::Option {
+                option: "max_tokens",
+                expected: format!("at least {}, the special tokens", self.frame.len()),
+                found: rules.max_tokens.to_string(),
+            });
+        }
         let prefix = self.prompts.prefix(rules.prompt)?;
         let input = match prefix.is_empty() {
             true => Cow::Borrowed(text),
@@ -99,7 +118,10 @@ impl Tokenizer {
         };
         let tokenizer = self.reading(rules.special_tokens);
         let mut ids = ids(tokenizer, &input).map_err(|reason| Error::Tokenise { index, reason })?;
-        let tokens = ids.len() + 1;
+        if rules.special_tokens == SpecialTokens::PlainText {
+            self.check_plain(index, &ids)?;
+        }
+        let tokens = ids.len() + self.frame.len();
         let truncated = tokens > rules.max_tokens;
         if truncated && rules.truncation == Truncation::Error {
             return Err(Error::TooManyTokens {
@@ -108,10 +130,28 @@ impl Tokenizer {
                 limit: rules.max_tokens,
             });
         }
-        ids.truncate(rules.max_tokens.saturating_sub(1));
-        ids.push(self.eos);
+        ids.truncate(rules.max_tokens.saturating_sub(self.frame.len()));
+        let Frame { before, after } = &self.frame;
+        ids.splice(0..0, before.iter().copied());
+        ids.extend(after);
         batch::check_ids(index, &ids, self.rows)?;
         Ok(TokenizedText { ids, truncated })
+    }
+
+    /// SentencePiece's Unigram finds the names of special tokens in its vocabulary, however they
+    /// were meant.
+    fn check_plain(&self, index: usize, ids: &[u32]) -> Result<()> {
+        match ids.iter().find(|id| self.reserved.contains(id)) {
+            None => Ok(()),
+            Some(&id) => Err(Error::Tokenise {
+                index,
+                reason: format!(
+                    "this model's tokenizer reads {:?} in it as a special token, also where that \
+                     is plain text",
+                    self.plain.id_to_token(id).unwrap_or_default()
+                ),
+            }),
+        }
     }
 
     fn reading(&self, special_tokens: SpecialTokens) -> &HfTokenizer {

@@ -1,5 +1,6 @@
 //! ONNX Runtime: the same checkpoint on any processor, with no C++ compiler and no ONNX file.
 
+mod foreign;
 mod graph;
 mod library;
 mod memory;
@@ -29,6 +30,7 @@ use rope::Rope;
 use session::Session;
 use weights::Weights;
 
+pub(super) use foreign::Foreign;
 pub(super) use selection::{offered, probe};
 
 /// What is particular to this backend.

@@ -5,11 +5,13 @@ use super::execution_provider::ExecutionProvider;
 #[cfg(feature = "mlx")]
 use super::mlx::{self, Mlx};
 #[cfg(feature = "onnx")]
-use super::onnx::{self, Onnx};
+use super::onnx::{self, Foreign, Onnx};
 use super::{Backend, BackendChoice, BackendInfo, Device, DeviceKind, Precision};
 use crate::checkpoint::Checkpoint;
 use crate::config::ModelConfig;
+use crate::dtype::Dtype;
 use crate::error::{Error, Result};
+use crate::onnx_file::OnnxModel;
 
 /// What to do where no accelerator can be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -68,21 +70,47 @@ pub(crate) fn open(
     config: &ModelConfig,
     checkpoint: &Checkpoint,
 ) -> Result<Box<dyn Backend>> {
-    load_or_fall_back(request, probe(request)?, config, checkpoint)
+    let load = |request: &Request, info| load(request, info, config, checkpoint);
+    load_or_fall_back(request, probe(request)?, &load)
 }
+
+/// As [`open`], of an ONNX file, which only ONNX Runtime takes.
+pub(crate) fn open_onnx(request: &Request, model: &OnnxModel) -> Result<Box<dyn Backend>> {
+    if request.backend == BackendChoice::Mlx {
+        let reason = "an ONNX file runs on ONNX Runtime only".to_owned();
+        return Err(unavailable("MLX", reason));
+    }
+    let (wanted, own) = (request.precision, model.precision());
+    if !matches!(
+        (wanted, own),
+        (Precision::Auto, _) | (Precision::F32, Dtype::F32) | (Precision::F16, Dtype::F16)
+    ) {
+        let reason = format!("the ONNX file computes in {own}, not in {wanted:?}");
+        return Err(unavailable("ONNX Runtime", reason));
+    }
+    let request = Request {
+        backend: BackendChoice::Onnx,
+        precision: Precision::Auto,
+        ..request.clone()
+    };
+    let load = |request: &Request, info| load_file(request, info, model);
+    load_or_fall_back(&request, probe(&request)?, &load)
+}
+
+/// Loads a model onto what was resolved for a request.
+type Load<'a> = &'a dyn Fn(&Request, BackendInfo) -> Result<Box<dyn Backend>>;
 
 fn load_or_fall_back(
     request: &Request,
     info: BackendInfo,
-    config: &ModelConfig,
-    checkpoint: &Checkpoint,
+    load: Load<'_>,
 ) -> Result<Box<dyn Backend>> {
     if let Some(reason) = &info.fallback {
         tracing::warn!(backend = info.backend, device = %info.device, "no accelerator: {reason}");
     }
     let next = next_after(request, &info);
     let before = info.fallback.clone();
-    match (load(request, info, config, checkpoint), next) {
+    match (load(request, info), next) {
         (Err(error), Some(next)) if is_of_the_device(&error) => {
             let failure = format!("the model was not loaded: {error}");
             let info = probe(&next)
@@ -90,7 +118,7 @@ fn load_or_fall_back(
             let reasons = [before, Some(failure), info.fallback];
             let reasons: Vec<String> = reasons.into_iter().flatten().collect();
             let fallback = Some(reasons.join("; "));
-            load_or_fall_back(&next, BackendInfo { fallback, ..info }, config, checkpoint)
+            load_or_fall_back(&next, BackendInfo { fallback, ..info }, load)
         }
         (loaded, _) => loaded,
     }
@@ -148,6 +176,16 @@ fn load(
             Err(not_built(other))
         }
     }
+}
+
+#[cfg(feature = "onnx")]
+fn load_file(request: &Request, info: BackendInfo, model: &OnnxModel) -> Result<Box<dyn Backend>> {
+    Ok(Box::new(Foreign::load(info, model, &request.onnx)?))
+}
+
+#[cfg(not(feature = "onnx"))]
+fn load_file(_: &Request, info: BackendInfo, _: &OnnxModel) -> Result<Box<dyn Backend>> {
+    Err(not_built(info.backend))
 }
 
 /// An execution provider is a part of ONNX Runtime.

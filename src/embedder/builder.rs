@@ -8,13 +8,16 @@ use super::Embedder;
 #[cfg(feature = "onnx")]
 use crate::backend::execution_provider::ExecutionProvider;
 use crate::backend::select::{self, Fallback, Request};
-use crate::backend::{BackendChoice, BackendInfo, Device, Precision};
+use crate::backend::{Backend, BackendChoice, BackendInfo, Device, Precision};
 use crate::checkpoint::Checkpoint;
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
 #[cfg(feature = "hub")]
 use crate::hub::{Hub, Progress};
+use crate::model::{EmbeddingConfig, Pooling};
 use crate::modules;
+use crate::onnx_file::OnnxModel;
+use crate::prompt::Instructions;
 use crate::tokenizer::Tokenizer;
 
 /// Tokens of one forward pass, padding included, unless a single text is longer.
@@ -37,10 +40,21 @@ pub struct EmbedderBuilder {
     source: Source,
     request: Request,
     max_batch_tokens: usize,
+    onnx_file: Option<PathBuf>,
+    pooling: Option<Pooling>,
+}
+
+/// A model's files, read and loaded.
+struct Opened {
+    config: EmbeddingConfig,
+    max_tokens: usize,
+    tokenizer: Tokenizer,
+    backend: Box<dyn Backend>,
 }
 
 impl Embedder {
-    /// A model in a local directory, laid out as the released checkpoints are.
+    /// A model in a local directory: a checkpoint laid out as the released ones are, or an ONNX
+    /// file with the files that its model was published with.
     pub fn from_dir(dir: impl Into<PathBuf>) -> EmbedderBuilder {
         EmbedderBuilder::new(Source::Dir(dir.into()))
     }
@@ -64,7 +78,25 @@ impl EmbedderBuilder {
             source,
             request: Request::default(),
             max_batch_tokens: MAX_BATCH_TOKENS,
+            onnx_file: None,
+            pooling: None,
         }
+    }
+
+    /// The ONNX file to run, relative to the model's directory, such as `onnx/model_fp16.onnx`.
+    ///
+    /// Without it safetensors of a Qwen3 model come first, then `model.onnx`, `onnx/model.onnx`,
+    /// and the only `.onnx` of another name.
+    pub fn onnx_file(mut self, file: impl Into<PathBuf>) -> Self {
+        self.onnx_file = Some(file.into());
+        self
+    }
+
+    /// How an ONNX file's rows become one vector, for a directory that does not say so itself; an
+    /// error where it says something else.
+    pub fn pooling(mut self, pooling: Pooling) -> Self {
+        self.pooling = Some(pooling);
+        self
     }
 
     /// The native library to use; [`BackendChoice::Auto`] unless set.
@@ -191,22 +223,54 @@ impl EmbedderBuilder {
     /// # Errors
     /// Any error of the model's files, the hub or the backend, each naming what was at fault.
     pub fn build(self) -> Result<Embedder> {
+        let (request, pooling) = (&self.request, self.pooling);
         let (dir, model) = self.source.resolve()?;
-        let config = ModelConfig::from_file(&dir.join("config.json"))?;
-        let declared = modules::check(&dir)?;
-        let tokenizer = Tokenizer::from_dir(&dir, config.vocab_size())?;
-        let checkpoint = Checkpoint::open(&dir, &config)?;
-        let backend = select::open(&self.request, &config, &checkpoint)?;
-        let context = config.max_position_embeddings();
+        let opened = match OnnxModel::find(&dir, self.onnx_file.as_deref(), pooling)? {
+            Some(model) => open_onnx(&dir, &model, request)?,
+            None => open_checkpoint(&dir, pooling, request)?,
+        };
         Ok(Embedder {
-            max_tokens: declared.max_tokens.map_or(context, |n| n.min(context)),
             model,
-            config,
-            tokenizer,
-            backend,
+            config: opened.config,
+            max_tokens: opened.max_tokens,
+            tokenizer: opened.tokenizer,
+            backend: opened.backend,
             max_batch_tokens: self.max_batch_tokens,
         })
     }
+}
+
+fn open_checkpoint(dir: &Path, pooling: Option<Pooling>, request: &Request) -> Result<Opened> {
+    let config = ModelConfig::from_file(&dir.join("config.json"))?;
+    let declared = modules::read(dir)?;
+    declared.check_last_token()?;
+    if let Some(found) = pooling.filter(|&pooling| pooling != Pooling::LastToken) {
+        return Err(Error::Option {
+            option: "pooling",
+            expected: format!("{}, which is the model's own", Pooling::LastToken),
+            found: found.to_string(),
+        });
+    }
+    let tokenizer = Tokenizer::from_dir(dir, config.vocab_size(), Instructions::Qwen3)?;
+    let checkpoint = Checkpoint::open(dir, &config)?;
+    let context = config.max_position_embeddings();
+    Ok(Opened {
+        backend: select::open(request, &config, &checkpoint)?,
+        max_tokens: declared.max_tokens.map_or(context, |n| n.min(context)),
+        config: config.into(),
+        tokenizer,
+    })
+}
+
+fn open_onnx(dir: &Path, model: &OnnxModel, request: &Request) -> Result<Opened> {
+    let config = model.config().clone();
+    let tokenizer = Tokenizer::from_dir(dir, config.vocab_size(), model.instructions())?;
+    Ok(Opened {
+        backend: select::open_onnx(request, model)?,
+        max_tokens: config.context(),
+        config,
+        tokenizer,
+    })
 }
 
 impl Source {

@@ -23,9 +23,17 @@ struct TokenizerConfig {
 /// A token is written as a string or as an object with its content.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Token {
+pub(super) enum Token {
     Plain(String),
     Added { content: String },
+}
+
+impl Token {
+    pub(super) fn into_content(self) -> String {
+        match self {
+            Self::Plain(content) | Self::Added { content } => content,
+        }
+    }
 }
 
 /// `<|endoftext|>` where the tokenizer has it; else the last token of the post-processor's
@@ -76,7 +84,5 @@ fn pad_token(dir: &Path) -> Result<Option<String>> {
     };
     let config: TokenizerConfig =
         serde_json::from_str(&text).map_err(|e| json::invalid(&path, json::reason(&e)))?;
-    Ok(config.pad_token.map(|token| match token {
-        Token::Plain(content) | Token::Added { content } => content,
-    }))
+    Ok(config.pad_token.map(Token::into_content))
 }

@@ -1,6 +1,7 @@
 //! `tokenizer.json` to a tokenizer whose ids are those that the file declares.
 
 use std::any::Any;
+use std::collections::HashSet;
 use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -44,6 +45,16 @@ pub(super) fn load(path: &Path, rows: usize) -> Result<HfTokenizer> {
     )?;
     check_vocabulary(path, &tokenizer, rows)?;
     prepare(path, tokenizer)
+}
+
+/// Added tokens that are special, without the one that stands for unknown text.
+pub(super) fn special_tokens(tokenizer: &HfTokenizer) -> HashSet<u32> {
+    let unknown = |content: &str| matches!(content, "[UNK]" | "<unk>" | "<UNK>");
+    let added = tokenizer.get_added_tokens_decoder();
+    let special = added
+        .iter()
+        .filter(|(_, token)| token.special && !unknown(&token.content));
+    special.map(|(&id, _)| id).collect()
 }
 
 /// What a panic said.

@@ -1,12 +1,11 @@
 //! Which model runs, and on what.
 
-#[cfg(feature = "onnx")]
 use std::path::PathBuf;
 
 use clap::Args;
 #[cfg(feature = "onnx")]
 use qwen3_embedding::ExecutionProvider;
-use qwen3_embedding::{BackendChoice, Device, EmbedderBuilder, Precision};
+use qwen3_embedding::{BackendChoice, Device, EmbedderBuilder, Pooling, Precision};
 
 use super::choice::one_of;
 use crate::failure::Failure;
@@ -34,6 +33,11 @@ const PROVIDERS: &[(&str, ExecutionProvider)] = &[
     ("tensorrt", ExecutionProvider::TensorRt),
     ("coreml", ExecutionProvider::CoreMl),
 ];
+const POOLINGS: &[(&str, Pooling)] = &[
+    ("mean", Pooling::Mean),
+    ("cls", Pooling::Cls),
+    ("last-token", Pooling::LastToken),
+];
 
 #[derive(Args)]
 #[command(next_help_heading = "Model")]
@@ -54,6 +58,12 @@ pub(crate) struct ModelArgs {
     #[cfg(feature = "hub")]
     #[arg(long)]
     pub(crate) offline: bool,
+    /// ONNX file to run, within the directory [default: safetensors, then model.onnx]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) onnx_file: Option<PathBuf>,
+    /// How an ONNX file's rows become a vector, where its directory does not say
+    #[arg(long, value_parser = one_of(POOLINGS))]
+    pub(crate) pooling: Option<Pooling>,
     /// Native library to run on
     #[arg(long, value_parser = one_of(BACKENDS), default_value = "auto")]
     backend: BackendChoice,
@@ -111,12 +121,20 @@ impl ModelArgs {
 
     /// The builder with everything that was asked for.
     pub(crate) fn apply(&self, builder: EmbedderBuilder) -> EmbedderBuilder {
-        let builder = builder
+        let mut builder = builder
             .backend(self.backend)
             .device(self.device)
             .precision(self.precision);
         #[cfg(feature = "onnx")]
-        let builder = self.onnx.apply(builder);
+        {
+            builder = self.onnx.apply(builder);
+        }
+        if let Some(file) = &self.onnx_file {
+            builder = builder.onnx_file(file);
+        }
+        if let Some(pooling) = self.pooling {
+            builder = builder.pooling(pooling);
+        }
         match self.require_accelerator {
             true => builder.require_accelerator(),
             false => builder,

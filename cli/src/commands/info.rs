@@ -1,8 +1,8 @@
 //! `info`: the model and what would run it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use qwen3_embedding::{BackendInfo, Checkpoint, EmbedderBuilder, ModelConfig};
+use qwen3_embedding::{BackendInfo, Checkpoint, EmbedderBuilder, ModelConfig, OnnxModel, Pooling};
 use serde::Serialize;
 
 use super::running::Running;
@@ -28,29 +28,32 @@ struct Report<'a> {
 #[derive(Serialize)]
 struct Architecture {
     hidden_size: usize,
-    layers: usize,
-    heads: usize,
-    kv_heads: usize,
-    head_dim: usize,
+    /// Null for an ONNX file, as are the sizes of heads: its graph holds them.
+    layers: Option<usize>,
+    heads: Option<usize>,
+    kv_heads: Option<usize>,
+    head_dim: Option<usize>,
     vocabulary: usize,
     /// Tokens.
     context: usize,
+    pooling: &'static str,
     weight_bytes: u64,
-    /// As config.json declares it.
+    /// As config.json declares it; for an ONNX file the type of most of its bytes.
     weight_precision: Option<String>,
+    /// Null for a checkpoint.
+    onnx_file: Option<PathBuf>,
 }
 
 pub(crate) fn info(args: &InfoArgs) -> Result<(), Failure> {
     let model = Model::find(&args.model)?;
-    let config = ModelConfig::from_file(&model.dir.join("config.json"))?;
-    let checkpoint = Checkpoint::open(&model.dir, &config)?;
+    let architecture = architecture(&model, args)?;
     let builder = model.builder(&args.model);
     let backend: BackendInfo = builder.probe()?;
     let report = Report {
         version: env!("CARGO_PKG_VERSION"),
         model: &model.name,
         directory: model.directory(),
-        architecture: architecture(&config, &checkpoint),
+        architecture,
         backend: (&backend).into(),
         execution_providers: offered(&builder),
     };
@@ -77,17 +80,47 @@ fn offered(_: &EmbedderBuilder) -> Option<Vec<&'static str>> {
     None
 }
 
-fn architecture(config: &ModelConfig, checkpoint: &Checkpoint) -> Architecture {
+fn architecture(model: &Model, args: &InfoArgs) -> Result<Architecture, Failure> {
+    let (file, pooling) = (args.model.onnx_file.as_deref(), args.model.pooling);
+    if let Some(onnx) = OnnxModel::find(&model.dir, file, pooling)? {
+        return Ok(of_onnx(&onnx, &model.dir));
+    }
+    let config = ModelConfig::from_file(&model.dir.join("config.json"))?;
+    let checkpoint = Checkpoint::open(&model.dir, &config)?;
+    Ok(of_checkpoint(&config, &checkpoint))
+}
+
+fn of_checkpoint(config: &ModelConfig, checkpoint: &Checkpoint) -> Architecture {
     Architecture {
         hidden_size: config.hidden_size(),
-        layers: config.num_hidden_layers(),
-        heads: config.num_attention_heads(),
-        kv_heads: config.num_key_value_heads(),
-        head_dim: config.head_dim(),
+        layers: Some(config.num_hidden_layers()),
+        heads: Some(config.num_attention_heads()),
+        kv_heads: Some(config.num_key_value_heads()),
+        head_dim: Some(config.head_dim()),
         vocabulary: config.vocab_size(),
         context: config.max_position_embeddings(),
+        pooling: Pooling::LastToken.name(),
         weight_bytes: checkpoint.weight_bytes(),
         weight_precision: config.dtype().map(|dtype| dtype.to_string().to_lowercase()),
+        onnx_file: None,
+    }
+}
+
+fn of_onnx(onnx: &OnnxModel, dir: &Path) -> Architecture {
+    let config = onnx.config();
+    let file = onnx.file().strip_prefix(dir).unwrap_or(onnx.file());
+    Architecture {
+        hidden_size: config.hidden_size(),
+        layers: None,
+        heads: None,
+        kv_heads: None,
+        head_dim: None,
+        vocabulary: config.vocab_size(),
+        context: config.context(),
+        pooling: config.pooling().name(),
+        weight_bytes: onnx.weight_bytes(),
+        weight_precision: Some(onnx.weight_type().to_owned()),
+        onnx_file: Some(file.to_owned()),
     }
 }
 
@@ -98,22 +131,23 @@ fn pairs(report: &Report<'_>) -> Vec<(&'static str, String)> {
     let offered = report.execution_providers.as_ref();
     let offered = offered.map(|names| names.join(", "));
     let declared = model.weight_precision.as_deref().unwrap_or("not declared");
-    vec![
+    let mut pairs = vec![
         ("program", format!("qwen3-embed {}", report.version)),
         ("model", report.model.to_owned()),
         (
             "directory",
             directory.unwrap_or_else(|| "none, built in".to_owned()),
         ),
-        ("hidden size", model.hidden_size.to_string()),
-        ("layers", model.layers.to_string()),
-        (
-            "heads",
-            format!("{}, {} for keys and values", model.heads, model.kv_heads),
-        ),
-        ("head size", model.head_dim.to_string()),
+    ];
+    if let Some(file) = &model.onnx_file {
+        pairs.push(("onnx file", file.display().to_string()));
+    }
+    pairs.push(("hidden size", model.hidden_size.to_string()));
+    pairs.extend(layers(model));
+    pairs.extend([
         ("vocabulary", model.vocabulary.to_string()),
         ("context", format!("{} tokens", model.context)),
+        ("pooling", model.pooling.to_owned()),
         ("weights", format!("{megabytes:.1} MB, {declared}")),
         (
             "backend",
@@ -135,5 +169,20 @@ fn pairs(report: &Report<'_>) -> Vec<(&'static str, String)> {
         ("precision", backend.precision.clone()),
         ("reason", backend.reason.to_owned()),
         ("fallback", backend.fallback.unwrap_or("none").to_owned()),
+    ]);
+    pairs
+}
+
+/// What an ONNX file does not tell.
+fn layers(model: &Architecture) -> Vec<(&'static str, String)> {
+    let (Some(layers), Some(heads), Some(kv_heads), Some(head_dim)) =
+        (model.layers, model.heads, model.kv_heads, model.head_dim)
+    else {
+        return Vec::new();
+    };
+    vec![
+        ("layers", layers.to_string()),
+        ("heads", format!("{heads}, {kv_heads} for keys and values")),
+        ("head size", head_dim.to_string()),
     ]
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use ort::ep::{CPU, CUDA, CoreML, ExecutionProvider as _, ExecutionProviderDispatch, TensorRT};
 use ort::logging::LogLevel;
+use ort::session::Session;
 use ort::session::builder::SessionBuilder;
 use ort::value::{Tensor, TensorElementType};
 
@@ -111,20 +112,20 @@ impl Provider {
         tensorrt.build()
     }
 
-    /// Makes a session out of `model`, and makes sure that the provider runs it.
+    /// Makes a session by `build`, and makes sure that the provider runs it.
     ///
     /// # Errors
     /// Where the library refuses, or leaves a part of the model to the processor.
     pub(super) fn session(
         &self,
-        model: ort::editor::Model,
         options: SessionBuilder,
-    ) -> Result<ort::session::Session, String> {
+        build: impl FnOnce(SessionBuilder) -> ort::Result<Session>,
+    ) -> Result<Session, String> {
         let text = |error: ort::Error| error.to_string().trim().to_owned();
         if self.kind.device() == DeviceKind::Cpu {
-            return model.into_session(&options).map_err(text);
+            return build(options).map_err(text);
         }
-        let (session, placement) = listened(model, options).map_err(text)?;
+        let (session, placement) = listened(options, build).map_err(text)?;
         placement.check(self.library_name())?;
         Ok(session)
     }
@@ -135,10 +136,11 @@ impl Provider {
     /// Why it does not.
     pub(super) fn probe(&self, library: &Library) -> Result<(), String> {
         let text = |error: ort::Error| error.to_string().trim().to_owned();
-        let options = ort::session::Session::builder(&library.environment)
+        let options = Session::builder(&library.environment)
             .and_then(|options| self.register(options))
             .map_err(text)?;
-        self.session(one_product().map_err(text)?, options)?;
+        let product = one_product().map_err(text)?;
+        self.session(options, |options| product.into_session(&options))?;
         Ok(())
     }
 
@@ -155,14 +157,14 @@ impl Provider {
 
 /// A session and where its nodes run.
 fn listened(
-    model: ort::editor::Model,
     options: SessionBuilder,
-) -> ort::Result<(ort::session::Session, Placement)> {
+    build: impl FnOnce(SessionBuilder) -> ort::Result<Session>,
+) -> ort::Result<(Session, Placement)> {
     let listener = Listener::default();
     let options = options
         .with_logger(listener.logger(Arc::new(library::log)))?
         .with_log_level(LogLevel::Verbose)?;
-    let session = model.into_session(&options)?;
+    let session = build(options)?;
     Ok((session, listener.placement()))
 }
 
@@ -185,8 +187,9 @@ mod tests {
     #[test]
     fn the_library_tells_where_nodes_run() {
         let library = library::load(None).unwrap();
-        let options = ort::session::Session::builder(&library.environment).unwrap();
-        let (_, placement) = listened(one_product().unwrap(), options).unwrap();
+        let options = Session::builder(&library.environment).unwrap();
+        let product = one_product().unwrap();
+        let (_, placement) = listened(options, |options| product.into_session(&options)).unwrap();
         assert_eq!(placement.nodes_on(CPU::NAME), 1, "{placement:?}");
         assert_eq!(
             placement.check(CUDA::NAME),

@@ -28,15 +28,10 @@ impl Session {
         threads: usize,
     ) -> Result<Self> {
         let options = || -> ort::Result<_> {
-            let mut run_options = RunOptions::new()?;
-            // The arena never gives memory back by itself.
-            run_options.set("memory.enable_memory_arena_shrinkage", "cpu:0")?;
-            // A session on an accelerator is made with a finer log than its runs need.
-            run_options.set_log_level(LogLevel::Warning)?;
-            Ok((session_options(library, provider, threads)?, run_options))
+            Ok((self::options(library, provider, threads)?, run_options()?))
         };
         let (options, run_options) = options().map_err(|error| failed("load", error))?;
-        let session = provider.session(model, options);
+        let session = provider.session(options, |options| model.into_session(&options));
         Ok(Self {
             session: session.map_err(|error| failed("load", error))?,
             run_options,
@@ -66,7 +61,18 @@ impl Session {
     }
 }
 
-fn session_options(
+/// Of every run, whatever the graph.
+pub(super) fn run_options() -> ort::Result<RunOptions> {
+    let mut options = RunOptions::new()?;
+    // The arena never gives memory back by itself.
+    options.set("memory.enable_memory_arena_shrinkage", "cpu:0")?;
+    // A session on an accelerator is made with a finer log than its runs need.
+    options.set_log_level(LogLevel::Warning)?;
+    Ok(options)
+}
+
+/// Of every session, whatever its graph.
+pub(super) fn options(
     library: &Library,
     provider: &Provider,
     threads: usize,

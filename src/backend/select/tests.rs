@@ -19,7 +19,8 @@ fn open_on_a_full_gpu(request: &Request) -> Result<Box<dyn Backend>> {
     };
     let _turn = TURN.lock();
     with_bytes_left(1000, || {
-        load_or_fall_back(request, info, &config, &checkpoint)
+        let load = |request: &Request, info| load(request, info, &config, &checkpoint);
+        load_or_fall_back(request, info, &load)
     })
 }
 
