@@ -70,6 +70,17 @@ impl Checkpoint {
         })
     }
 
+    /// Gives `each` what tells this checkpoint from another: name, type and shape of every tensor
+    /// and [samples](Tensor::sample) of its bytes. Reading gigabytes would take longer than a load
+    /// may; training changes every tensor it touches throughout.
+    pub(crate) fn sample(&self, each: &mut dyn FnMut(&[u8])) -> Result<()> {
+        for (key, Stored { shard, entry }) in &self.tensors {
+            each(format!("{key} {} {:?}\n", entry.dtype, entry.shape).as_bytes());
+            Tensor { shard, entry }.sample(each)?;
+        }
+        Ok(())
+    }
+
     /// The tensor `key`, without `model.`: `layers.0.self_attn.q_proj.weight`.
     ///
     /// # Errors

@@ -1,14 +1,19 @@
 //! The synchronous facade: texts or token ids to one contiguous matrix.
 
 mod builder;
+mod encoder;
+mod runner;
 
-use crate::backend::{Backend, BackendInfo, HiddenRows, MemoryUse};
-use crate::batch::{self, TokenBatch};
+use crate::backend::{BackendInfo, MemoryUse};
+use crate::batch;
 use crate::error::{Error, Result};
+use crate::fingerprint::Space;
 use crate::model::EmbeddingConfig;
 use crate::options::EmbedOptions;
-use crate::tokenizer::{TextRules, Tokenizer};
-use crate::vector::{self, Embeddings};
+use crate::vector::Embeddings;
+
+pub(crate) use encoder::{Encoder, Sequences};
+pub(crate) use runner::{Item, Runner};
 
 pub use builder::EmbedderBuilder;
 
@@ -32,12 +37,8 @@ pub use builder::EmbedderBuilder;
 /// # }
 /// ```
 pub struct Embedder {
-    model: String,
-    config: EmbeddingConfig,
-    tokenizer: Tokenizer,
-    backend: Box<dyn Backend>,
-    max_tokens: usize,
-    max_batch_tokens: usize,
+    encoder: Encoder,
+    runner: Runner,
 }
 
 impl Embedder {
@@ -48,21 +49,8 @@ impl Embedder {
     /// Errors that concern one text name its position in `texts`; nothing is returned for the
     /// others then. After [`Error::Backend`] drop the embedder and build it anew.
     pub fn embed(&mut self, texts: &[&str], options: &EmbedOptions) -> Result<Embeddings> {
-        let max_tokens = self.max_tokens(options)?;
-        let rules = TextRules {
-            prompt: &options.prompt,
-            special_tokens: options.special_tokens,
-            truncation: options.truncation,
-            max_tokens,
-        };
-        let mut sequences = Vec::with_capacity(texts.len());
-        let mut truncated = Vec::with_capacity(texts.len());
-        for (index, text) in texts.iter().enumerate() {
-            let tokenized = self.tokenizer.encode(index, text, &rules)?;
-            sequences.push(tokenized.ids);
-            truncated.push(tokenized.truncated);
-        }
-        let sequences: Vec<&[u32]> = sequences.iter().map(Vec::as_slice).collect();
+        let Sequences { ids, truncated } = self.encoder.encode(texts, options)?;
+        let sequences: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
         self.run(&sequences, truncated, options)
     }
 
@@ -78,42 +66,32 @@ impl Embedder {
         sequences: &[&[u32]],
         options: &EmbedOptions,
     ) -> Result<Embeddings> {
-        let limit = self.max_tokens(options)?;
-        for (index, sequence) in sequences.iter().enumerate() {
-            batch::check_ids(index, sequence, self.config.vocab_size())?;
-            if sequence.len() > limit {
-                return Err(Error::TooManyTokens {
-                    index,
-                    tokens: sequence.len(),
-                    limit,
-                });
-            }
-        }
+        self.encoder.check(sequences, options)?;
         self.run(sequences, vec![false; sequences.len()], options)
     }
 
     /// What really runs.
     #[must_use]
     pub fn backend(&self) -> &BackendInfo {
-        self.backend.info()
+        self.runner.backend().info()
     }
 
     /// The model's sizes and pooling; for a checkpoint also its whole configuration.
     #[must_use]
     pub fn config(&self) -> &EmbeddingConfig {
-        &self.config
+        &self.encoder.config
     }
 
     /// The model's id, or the name of its directory.
     #[must_use]
     pub fn model(&self) -> &str {
-        &self.model
+        &self.encoder.model
     }
 
     /// The token that ends every text.
     #[must_use]
     pub fn eos_token_id(&self) -> u32 {
-        self.tokenizer.eos()
+        self.encoder.tokenizer.eos()
     }
 
     /// Memory of the native library.
@@ -121,20 +99,23 @@ impl Embedder {
     /// # Errors
     /// [`Error::Backend`] when the native library fails.
     pub fn memory(&self) -> Result<MemoryUse> {
-        self.backend.memory()
+        self.runner.backend().memory()
     }
 
-    fn max_tokens(&self, options: &EmbedOptions) -> Result<usize> {
-        let limit = self.max_tokens;
-        match options.max_tokens {
-            None => Ok(limit),
-            Some(n) if (1..=limit).contains(&n) => Ok(n),
-            Some(n) => Err(Error::Option {
-                option: "max_tokens",
-                expected: format!("1..={limit}"),
-                found: n.to_string(),
-            }),
-        }
+    /// The space of the vectors that `options` give: what a database must find unchanged before it
+    /// compares them with those that it holds.
+    ///
+    /// # Errors
+    /// [`Error::Option`] for dimensions that the model does not have.
+    pub fn space(&self, options: &EmbedOptions) -> Result<Space> {
+        let dimensions = self.encoder.dimensions(options)?;
+        Ok(self.encoder.space.clone().cut(dimensions))
+    }
+
+    /// The two halves, for callers on other threads than the device's.
+    #[cfg(feature = "service")]
+    pub(crate) fn into_halves(self) -> (Encoder, Runner) {
+        (self.encoder, self.runner)
     }
 
     /// Runs checked sequences in micro-batches and puts the vectors back in order.
@@ -147,22 +128,21 @@ impl Embedder {
         if sequences.is_empty() {
             return Err(Error::EmptyRequest);
         }
-        let dimensions = vector::dimensions(options.dimensions, self.config.hidden_size())?;
+        let dimensions = self.encoder.dimensions(options)?;
         let tokens: Vec<usize> = sequences.iter().map(|sequence| sequence.len()).collect();
         let mut data = vec![0.0; sequences.len() * dimensions];
-        for group in batch::plan(&tokens, self.max_batch_tokens) {
-            let members: Vec<&[u32]> = group.iter().map(|&index| sequences[index]).collect();
-            let rows = self
-                .forward(&members)
-                .map_err(|e| named(e, &group, &tokens))?;
-            for (&index, row) in group.iter().zip(rows.rows()) {
-                let out = &mut data[index * dimensions..(index + 1) * dimensions];
-                if vector::defect(row, dimensions).is_none() {
-                    vector::finish(row, options.normalization, out);
-                    continue;
-                }
-                let row = self.retry(index, sequences[index], dimensions)?;
-                vector::finish(&row.data, options.normalization, out);
+        let mut rows: Vec<_> = data.chunks_exact_mut(dimensions).map(Some).collect();
+        for group in batch::plan(&tokens, self.runner.max_batch_tokens()) {
+            let item = |&index: &usize| Item {
+                ids: sequences[index],
+                normalization: options.normalization,
+                // A plan holds every position once.
+                out: rows[index].take().unwrap_or_default(),
+            };
+            let mut items: Vec<_> = group.iter().map(item).collect();
+            let results = self.runner.run(&mut items)?;
+            for (result, &index) in results.into_iter().zip(&group) {
+                result.map_err(|error| error.at_input(index))?;
             }
         }
         Ok(Embeddings {
@@ -172,45 +152,5 @@ impl Embedder {
             tokens,
             truncated,
         })
-    }
-
-    fn forward(&mut self, sequences: &[&[u32]]) -> Result<HiddenRows> {
-        let batch = TokenBatch::new(sequences, self.config.vocab_size())?;
-        self.backend.forward(&batch)
-    }
-
-    /// Runs one sequence alone in f32, after its row came out unusable.
-    fn retry(&mut self, index: usize, sequence: &[u32], dimensions: usize) -> Result<HiddenRows> {
-        tracing::warn!(index, "not a finite vector; running the input alone in f32");
-        let batch = TokenBatch::new(&[sequence], self.config.vocab_size())?;
-        let rows = self.backend.forward_f32(&batch);
-        let rows = rows.map_err(|e| named(e, &[index], &[]))?;
-        match vector::defect(&rows.data, dimensions) {
-            None => Ok(rows),
-            Some(found) => Err(Error::NotFinite { index, found }),
-        }
-    }
-}
-
-/// A backend splits a batch until one sequence is left, and refuses that one: this names the input.
-fn named(error: Error, group: &[usize], tokens: &[usize]) -> Error {
-    match error {
-        Error::BatchTooLarge {
-            backend,
-            tokens: width,
-            reason,
-            ..
-        } => {
-            let longest = group
-                .iter()
-                .find(|&&index| tokens.get(index) == Some(&width));
-            Error::InputTooLarge {
-                index: longest.or(group.first()).copied().unwrap_or_default(),
-                backend,
-                tokens: width,
-                reason,
-            }
-        }
-        other => other,
     }
 }

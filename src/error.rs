@@ -313,6 +313,17 @@ pub enum Error {
         limit: usize,
     },
 
+    /// A text has more bytes than the service takes, whatever truncation was asked for.
+    #[error("input {index}: {bytes} bytes, more than the limit of {limit}; split the text")]
+    TextTooLong {
+        /// Position in the request.
+        index: usize,
+        /// Bytes of the text.
+        bytes: usize,
+        /// The limit in force.
+        limit: usize,
+    },
+
     /// A token id that the embedding table has no row for.
     #[error(
         "input {index}: token id {id} at position {position}: expected an id below {vocab_size}"
@@ -421,6 +432,13 @@ pub enum Error {
         message: String,
     },
 
+    /// A model that was loaded again has another vector space: its files were changed.
+    #[error("model {model}: its files were changed while it was in use; start anew")]
+    ModelChanged {
+        /// The model's id, or the name of its directory.
+        model: String,
+    },
+
     // ---- hub ----
     /// No such model directory, and no such model on the hub.
     #[error("model {model:?} was not found: {reason}")]
@@ -469,4 +487,14 @@ pub enum Error {
         /// The hash of what arrived.
         found: String,
     },
+}
+
+impl Error {
+    /// An error about one input of a batch as one about input `position` of its request.
+    pub(crate) fn at_input(mut self, position: usize) -> Self {
+        if let Self::NotFinite { index, .. } | Self::InputTooLarge { index, .. } = &mut self {
+            *index = position;
+        }
+        self
+    }
 }

@@ -31,6 +31,8 @@
 //! - `onnx` (default): the ONNX Runtime backend; loads its library at run time.
 //! - `mlx-cuda`: links the CUDA build of MLX on Linux.
 //! - `hub` (default): models by id, downloaded into the standard Hugging Face cache.
+//! - `service` (default): [`service::Service`], for concurrent callers from any async runtime, and
+//!   [`provider`], the trait by which a vector database imports it.
 
 #[cfg(target_endian = "big")]
 compile_error!("checkpoints are little-endian and are copied as they are");
@@ -43,6 +45,7 @@ mod dtype;
 mod embedder;
 mod error;
 mod file;
+mod fingerprint;
 #[cfg(feature = "hub")]
 mod hub;
 mod json;
@@ -51,6 +54,10 @@ mod modules;
 mod onnx_file;
 mod options;
 mod prompt;
+#[cfg(feature = "service")]
+pub mod provider;
+#[cfg(feature = "service")]
+pub mod service;
 mod tokenizer;
 mod vector;
 
@@ -64,6 +71,7 @@ pub use config::ModelConfig;
 pub use dtype::Dtype;
 pub use embedder::{Embedder, EmbedderBuilder};
 pub use error::{Error, Result};
+pub use fingerprint::{Fingerprint, Space};
 #[cfg(feature = "hub")]
 pub use hub::{Hub, Network, Progress, Snapshot};
 pub use model::{EmbeddingConfig, Pooling};
@@ -74,6 +82,6 @@ pub use tokenizer::{SpecialTokens, Truncation};
 pub use vector::{Embeddings, Normalization};
 
 /// The README's programs compile.
-#[cfg(all(doctest, feature = "hub"))]
+#[cfg(all(doctest, feature = "hub", feature = "service"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -97,6 +97,21 @@ impl Tokenizer {
         self.frame.after.last().copied().unwrap_or_default()
     }
 
+    /// What stands before documents and before queries unless a caller says otherwise, as JSON.
+    pub(crate) fn prompts_of_space(&self) -> Result<String> {
+        let document = self.prompts.prefix(&Prompt::Document)?;
+        let query = self.prompts.prefix(&Prompt::Query)?;
+        Ok(serde_json::json!([document, query]).to_string())
+    }
+
+    /// The special tokens round every text, as a fingerprint names them.
+    pub(crate) fn frame_of_space(&self) -> String {
+        match (self.frame.before.as_slice(), self.frame.after.as_slice()) {
+            ([], [eos]) => format!("append:{eos}"),
+            (before, after) => format!("before:{before:?} after:{after:?}"),
+        }
+    }
+
     /// Tokenises the text at position `index` of a request.
     pub(crate) fn encode(
         &self,

@@ -17,7 +17,7 @@ struct Events(Arc<AtomicUsize>);
 
 impl tracing::Subscriber for Events {
     fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
-        metadata.target() == "qwen3_embedding::embedder"
+        metadata.target() == "qwen3_embedding::embedder::runner"
     }
     fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
         span::Id::from_u64(1)

@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use qwen3_embedding::{Device, Embedder, Hub, Network};
+use qwen3_embedding::{Device, EmbedOptions, Embedder, Hub, Network};
 use support::hub_server::HubServer;
 use support::*;
 
@@ -38,6 +38,8 @@ fn a_downloaded_model_gives_the_references_vectors_also_offline() {
         .build()
         .unwrap();
     assert_eq!(online.model(), ID);
+    let space = online.space(&EmbedOptions::default()).unwrap();
+    assert_eq!((space.model.as_str(), space.revision.len()), (ID, 40));
     let weights = std::fs::metadata(tiny().join("model.safetensors")).unwrap();
     let done = arrived.borrow()["model.safetensors"];
     assert_eq!(done, (weights.len(), weights.len()));
@@ -55,4 +57,5 @@ fn a_downloaded_model_gives_the_references_vectors_also_offline() {
         .build()
         .unwrap();
     assert_eq!(offline.embed(&[text], &raw()).unwrap(), vector);
+    assert_eq!(offline.space(&EmbedOptions::default()).unwrap(), space);
 }

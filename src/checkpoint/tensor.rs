@@ -10,6 +10,9 @@ use crate::error::{Error, Result};
 /// Bytes mapped at a time: a multiple of every element size, and many times a page.
 const WINDOW: usize = 8 << 20;
 
+/// Bytes of one sample.
+const SAMPLE: usize = 4096;
+
 /// One weight of a [`Checkpoint`](super::Checkpoint).
 #[derive(Debug, Clone, Copy)]
 pub struct Tensor<'a> {
@@ -51,6 +54,16 @@ impl<'a> Tensor<'a> {
             let len = WINDOW.min(self.entry.len - done);
             each(&self.shard.map(self.entry.begin + done as u64, len)?)?;
             done += len;
+        }
+        Ok(())
+    }
+
+    /// Gives `each` the first, middle and last bytes of the tensor, 4 KiB of each.
+    pub(crate) fn sample(&self, each: &mut dyn FnMut(&[u8])) -> Result<()> {
+        let len = SAMPLE.min(self.entry.len);
+        let spare = self.entry.len - len;
+        for begin in [0, spare / 2, spare] {
+            each(&self.shard.map(self.entry.begin + begin as u64, len)?);
         }
         Ok(())
     }

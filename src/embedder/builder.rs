@@ -4,7 +4,7 @@
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use super::Embedder;
+use super::{Embedder, Encoder, Runner};
 #[cfg(feature = "onnx")]
 use crate::backend::execution_provider::ExecutionProvider;
 use crate::backend::select::{self, Fallback, Request};
@@ -12,6 +12,7 @@ use crate::backend::{Backend, BackendChoice, BackendInfo, Device, Precision};
 use crate::checkpoint::Checkpoint;
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
+use crate::fingerprint::{self, WeightIdentity};
 #[cfg(feature = "hub")]
 use crate::hub::{Hub, Progress};
 use crate::model::{EmbeddingConfig, Pooling};
@@ -50,6 +51,7 @@ struct Opened {
     max_tokens: usize,
     tokenizer: Tokenizer,
     backend: Box<dyn Backend>,
+    weights: WeightIdentity,
 }
 
 impl Embedder {
@@ -223,24 +225,59 @@ impl EmbedderBuilder {
     /// # Errors
     /// Any error of the model's files, the hub or the backend, each naming what was at fault.
     pub fn build(self) -> Result<Embedder> {
-        let (request, pooling) = (&self.request, self.pooling);
-        let (dir, model) = self.source.resolve()?;
-        let opened = match OnnxModel::find(&dir, self.onnx_file.as_deref(), pooling)? {
-            Some(model) => open_onnx(&dir, &model, request)?,
-            None => open_checkpoint(&dir, pooling, request)?,
-        };
-        Ok(Embedder {
-            model,
-            config: opened.config,
-            max_tokens: opened.max_tokens,
-            tokenizer: opened.tokenizer,
+        let request = self.request.clone();
+        let (file, pooling) = (self.onnx_file.clone(), self.pooling);
+        self.build_from(
+            |dir| match OnnxModel::find(dir, file.as_deref(), pooling)? {
+                Some(model) => open_onnx(dir, &model, &request),
+                None => open_checkpoint(dir, pooling, |config, checkpoint| {
+                    select::open(&request, config, checkpoint)
+                }),
+            },
+        )
+    }
+
+    /// As [`build`](Self::build) of a checkpoint, with the backend that `open` gives.
+    #[cfg(all(test, feature = "service"))]
+    pub(crate) fn build_over(
+        self,
+        open: impl FnOnce(&ModelConfig, &Checkpoint) -> Result<Box<dyn Backend>>,
+    ) -> Result<Embedder> {
+        let pooling = self.pooling;
+        self.build_from(|dir| open_checkpoint(dir, pooling, open))
+    }
+
+    fn build_from(self, open: impl FnOnce(&Path) -> Result<Opened>) -> Result<Embedder> {
+        let found = self.source.resolve()?;
+        let opened = open(&found.dir)?;
+        let space = fingerprint::space(fingerprint::Parts {
+            dir: &found.dir,
+            hub: found.hub,
+            config: &opened.config,
+            tokenizer: &opened.tokenizer,
+            weights: opened.weights,
+        })?;
+        let runner = Runner {
             backend: opened.backend,
+            vocab_size: opened.config.vocab_size(),
             max_batch_tokens: self.max_batch_tokens,
-        })
+        };
+        let encoder = Encoder {
+            max_tokens: opened.max_tokens,
+            model: found.model,
+            config: opened.config,
+            tokenizer: opened.tokenizer,
+            space,
+        };
+        Ok(Embedder { encoder, runner })
     }
 }
 
-fn open_checkpoint(dir: &Path, pooling: Option<Pooling>, request: &Request) -> Result<Opened> {
+fn open_checkpoint(
+    dir: &Path,
+    pooling: Option<Pooling>,
+    open: impl FnOnce(&ModelConfig, &Checkpoint) -> Result<Box<dyn Backend>>,
+) -> Result<Opened> {
     let config = ModelConfig::from_file(&dir.join("config.json"))?;
     let declared = modules::read(dir)?;
     declared.check_last_token()?;
@@ -254,8 +291,10 @@ fn open_checkpoint(dir: &Path, pooling: Option<Pooling>, request: &Request) -> R
     let tokenizer = Tokenizer::from_dir(dir, config.vocab_size(), Instructions::Qwen3)?;
     let checkpoint = Checkpoint::open(dir, &config)?;
     let context = config.max_position_embeddings();
+    let backend = open(&config, &checkpoint)?;
     Ok(Opened {
-        backend: select::open(request, &config, &checkpoint)?,
+        weights: fingerprint::of_checkpoint(&config, &checkpoint, backend.info().precision)?,
+        backend,
         max_tokens: declared.max_tokens.map_or(context, |n| n.min(context)),
         config: config.into(),
         tokenizer,
@@ -267,20 +306,29 @@ fn open_onnx(dir: &Path, model: &OnnxModel, request: &Request) -> Result<Opened>
     let tokenizer = Tokenizer::from_dir(dir, config.vocab_size(), model.instructions())?;
     Ok(Opened {
         backend: select::open_onnx(request, model)?,
+        weights: fingerprint::of_onnx(model)?,
         max_tokens: config.context(),
         config,
         tokenizer,
     })
 }
 
+/// A model's files and name.
+struct Found {
+    dir: PathBuf,
+    model: String,
+    /// Where they came from a hub: the id and the commit.
+    hub: Option<(String, String)>,
+}
+
 impl Source {
-    /// The model's directory and name.
-    fn resolve(self) -> Result<(PathBuf, String)> {
+    fn resolve(self) -> Result<Found> {
         match self {
-            Self::Dir(dir) if dir.is_dir() => {
-                let name = directory_name(&dir);
-                Ok((dir, name))
-            }
+            Self::Dir(dir) if dir.is_dir() => Ok(Found {
+                model: directory_name(&dir),
+                dir,
+                hub: None,
+            }),
             Self::Dir(dir) => Err(Error::ModelNotFound {
                 model: dir.display().to_string(),
                 reason: "there is no such directory".to_owned(),
@@ -293,7 +341,11 @@ impl Source {
                 mut progress,
             } => {
                 let snapshot = hub.fetch(&id, revision.as_deref(), &mut *progress)?;
-                Ok((snapshot.dir, id))
+                Ok(Found {
+                    dir: snapshot.dir,
+                    hub: Some((id.clone(), snapshot.commit)),
+                    model: id,
+                })
             }
         }
     }

@@ -1,0 +1,111 @@
+//! The half of an embedder that belongs to one thread: token ids to finished vectors.
+
+use crate::backend::{Backend, HiddenRows};
+use crate::batch::TokenBatch;
+use crate::error::{Error, Result};
+use crate::vector::{self, Normalization};
+
+/// A model on its device.
+pub(crate) struct Runner {
+    pub(super) backend: Box<dyn Backend>,
+    pub(super) vocab_size: usize,
+    pub(super) max_batch_tokens: usize,
+}
+
+/// A checked sequence and where its vector goes.
+pub(crate) struct Item<'a> {
+    pub(crate) ids: &'a [u32],
+    pub(crate) normalization: Normalization,
+    /// As long as the dimensions asked for.
+    pub(crate) out: &'a mut [f32],
+}
+
+impl Runner {
+    /// The most tokens of one batch, padding included, unless one sequence is longer.
+    pub(crate) fn max_batch_tokens(&self) -> usize {
+        self.max_batch_tokens
+    }
+
+    /// The native library underneath.
+    pub(crate) fn backend(&self) -> &dyn Backend {
+        &*self.backend
+    }
+
+    /// Runs the items as one batch. Each result is about its own item and names it by its
+    /// position here.
+    ///
+    /// # Errors
+    /// The backend's, after which this must be dropped.
+    pub(crate) fn run(&mut self, items: &mut [Item<'_>]) -> Result<Vec<Result<()>>> {
+        let sequences: Vec<&[u32]> = items.iter().map(|item| item.ids).collect();
+        let batch = TokenBatch::new(&sequences, self.vocab_size)?;
+        match self.backend.forward(&batch) {
+            Ok(rows) => self.finish(items, &rows),
+            Err(Error::BatchTooLarge { .. }) if items.len() > 1 => self.run_alone(items),
+            Err(error) => Ok(vec![Err(own(error)?)]),
+        }
+    }
+
+    /// A backend splits a batch until one sequence is left and refuses that one: the others are
+    /// not at fault.
+    fn run_alone(&mut self, items: &mut [Item<'_>]) -> Result<Vec<Result<()>>> {
+        let mut results = Vec::with_capacity(items.len());
+        for (index, item) in items.chunks_mut(1).enumerate() {
+            let result = self.run(item)?;
+            results.extend(result.into_iter().map(|r| r.map_err(|e| e.at_input(index))));
+        }
+        Ok(results)
+    }
+
+    fn finish(&mut self, items: &mut [Item<'_>], rows: &HiddenRows) -> Result<Vec<Result<()>>> {
+        let rows = items.iter_mut().zip(rows.rows()).enumerate();
+        rows.map(|(index, (item, row))| {
+            if vector::defect(row, item.out.len()).is_none() {
+                vector::finish(row, item.normalization, item.out);
+                return Ok(Ok(()));
+            }
+            let result = self.retry(item)?;
+            Ok(result.map_err(|e| e.at_input(index)))
+        })
+        .collect()
+    }
+
+    /// Runs one item alone in f32, after its row came out unusable.
+    fn retry(&mut self, item: &mut Item<'_>) -> Result<Result<()>> {
+        let tokens = item.ids.len();
+        tracing::warn!(
+            tokens,
+            "not a finite vector; running the input alone in f32"
+        );
+        let batch = TokenBatch::new(&[item.ids], self.vocab_size)?;
+        let rows = match self.backend.forward_f32(&batch) {
+            Ok(rows) => rows,
+            Err(error) => return Ok(Err(own(error)?)),
+        };
+        Ok(match vector::defect(&rows.data, item.out.len()) {
+            None => {
+                vector::finish(&rows.data, item.normalization, item.out);
+                Ok(())
+            }
+            Some(found) => Err(Error::NotFinite { index: 0, found }),
+        })
+    }
+}
+
+/// What a single sequence is to blame for, or the error as it was if it is the backend's.
+fn own(error: Error) -> Result<Error> {
+    match error {
+        Error::BatchTooLarge {
+            backend,
+            tokens,
+            reason,
+            ..
+        } => Ok(Error::InputTooLarge {
+            index: 0,
+            backend,
+            tokens,
+            reason,
+        }),
+        other => Err(other),
+    }
+}

@@ -1,0 +1,124 @@
+//! The door: a request is checked as a whole, then lined up or refused at once.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::oneshot;
+
+use super::error::ServiceError;
+use super::options::default_text_bytes;
+use super::queue::{Arrival, Id, Refused, Work};
+use super::request::{Input, Lane, Request};
+use super::shared::Shared;
+use super::ticket::{Answer, Shape, Ticket};
+use crate::embedder::Encoder;
+use crate::error::Error;
+
+impl Shared {
+    /// Checks a request and lines it up. The way to its answer and its name in the queue.
+    pub(super) fn submit(
+        &self,
+        request: Request,
+    ) -> Result<(Id, oneshot::Receiver<Answer>), ServiceError> {
+        let accepted = Instant::now();
+        let loaded = self.admitting()?;
+        if request
+            .deadline
+            .is_some_and(|deadline| deadline <= accepted)
+        {
+            return Err(ServiceError::DeadlineExceeded);
+        }
+        let bytes = self.check(&request, &loaded.encoder).map_err(invalid)?;
+        let dimensions = loaded
+            .encoder
+            .dimensions(&request.options)
+            .map_err(invalid)?;
+        let (ticket, answer) = Ticket::new(Shape {
+            accepted,
+            dimensions,
+            normalization: request.options.normalization,
+            fingerprint: loaded.info.space.clone().cut(dimensions).fingerprint(),
+        });
+        let inputs = request.input.len();
+        let work = match request.input {
+            Input::Texts(texts) => {
+                ticket.put_texts(texts, request.options);
+                Work::Tokenise
+            }
+            Input::TokenIds(ids) => {
+                let tokens: Vec<usize> = ids.iter().map(Vec::len).collect();
+                ticket.tokenised(tokens, vec![false; inputs], accepted.elapsed());
+                Work::Run(ids)
+            }
+        };
+        let arrival = Arrival {
+            lane: request.lane,
+            deadline: request.deadline,
+            inputs,
+            bytes,
+            work,
+            ticket: Arc::new(ticket),
+        };
+        match self.handoff.accept(arrival) {
+            Ok(id) => Ok((id, answer)),
+            Err(Refused::Closed) => Err(ServiceError::ShuttingDown),
+            Err(Refused::Full) => Err(ServiceError::Overloaded {
+                retry_after: self.stats().retry_after(self.waiting_tokens()),
+            }),
+        }
+    }
+
+    fn waiting_tokens(&self) -> usize {
+        let tokens = |lane| self.handoff.waiting(lane).2;
+        tokens(Lane::Query) + tokens(Lane::Bulk)
+    }
+
+    /// Bytes of the inputs, if a request of this shape can ever be run.
+    fn check(&self, request: &Request, encoder: &Encoder) -> Result<usize, Error> {
+        let (inputs, limit) = (request.input.len(), self.options.input_limit());
+        if inputs == 0 {
+            return Err(Error::EmptyRequest);
+        }
+        if inputs > limit {
+            return Err(out_of_range("inputs", limit, inputs));
+        }
+        let bytes = match &request.input {
+            Input::Texts(texts) => {
+                let limit = self.options.max_text_bytes;
+                let limit = limit.unwrap_or_else(|| default_text_bytes(encoder.max_tokens()));
+                if let Some(index) = texts.iter().position(|text| text.len() > limit) {
+                    let bytes = texts[index].len();
+                    return Err(Error::TextTooLong {
+                        index,
+                        bytes,
+                        limit,
+                    });
+                }
+                texts.iter().map(String::len).sum()
+            }
+            Input::TokenIds(sequences) => {
+                encoder.check(sequences, &request.options)?;
+                sequences
+                    .iter()
+                    .map(|ids| size_of_val(ids.as_slice()))
+                    .sum()
+            }
+        };
+        match self.options.queue_bytes {
+            limit if bytes > limit => Err(out_of_range("bytes of all inputs", limit, bytes)),
+            _ => Ok(bytes),
+        }
+    }
+}
+
+pub(super) fn invalid(error: Error) -> ServiceError {
+    ServiceError::InvalidInput(Arc::new(error))
+}
+
+fn out_of_range(option: &'static str, limit: usize, found: usize) -> Error {
+    Error::Option {
+        option,
+        expected: format!("1..={limit}"),
+        found: found.to_string(),
+    }
+}

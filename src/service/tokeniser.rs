@@ -1,0 +1,39 @@
+//! A thread that turns texts into tokens, while the device runs other requests.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::admission::invalid;
+use super::error::{ServiceError, panicked};
+use super::shared::Shared;
+use crate::embedder::Sequences;
+
+/// Tokenises until the service ends.
+pub(super) fn run(shared: &Shared) {
+    while let Some((id, ticket)) = shared.handoff.next_texts() {
+        // Requests are accepted only once there is a model, and leave their texts before.
+        let (Some(loaded), Some((texts, options))) = (shared.loaded(), ticket.take_texts()) else {
+            continue;
+        };
+        let begun = Instant::now();
+        let encode = AssertUnwindSafe(|| loaded.encoder.encode(&texts, &options));
+        let result = match catch_unwind(encode) {
+            Ok(result) => result.map_err(invalid),
+            Err(panic) => Err(ServiceError::Internal(Arc::new(panicked(
+                "tokenise", &*panic,
+            )))),
+        };
+        match result {
+            Ok(Sequences { ids, truncated }) => {
+                let tokens = ids.iter().map(Vec::len).collect();
+                ticket.tokenised(tokens, truncated, begun.elapsed());
+                shared.handoff.tokenised(id, ids);
+            }
+            Err(error) => {
+                shared.handoff.remove(id);
+                ticket.refuse(error);
+            }
+        }
+    }
+}
