@@ -72,10 +72,11 @@ def export(out):
     bert = package[0].model
     bert.set_attn_implementation("eager")
     (out / "onnx").mkdir()
-    ids = torch.ones(2, 9, dtype=torch.long)
+    # Three tensors: the exporter takes one that is given twice for one input.
+    inputs = tuple(torch.full((2, 9), value) for value in (1000, 1, 0))
     names = ["input_ids", "attention_mask", "token_type_ids"]
     torch.onnx.export(
-        Transformer(bert).eval(), (ids, ids, ids * 0), out / "onnx" / "model.onnx", dynamo=True, external_data=False,
+        Transformer(bert).eval(), inputs, out / "onnx" / "model.onnx", dynamo=True, external_data=False,
         input_names=names, output_names=["last_hidden_state"], dynamic_shapes=({0: "batch", 1: "tokens"},) * 3,
         verbose=False,
     )

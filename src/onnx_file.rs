@@ -3,6 +3,7 @@
 
 mod external;
 mod find;
+mod functions;
 mod graph;
 mod signature;
 mod tensor;
@@ -42,10 +43,6 @@ pub struct OnnxModel {
     data_files: Vec<PathBuf>,
     config: EmbeddingConfig,
     other: OtherConfig,
-    #[cfg_attr(
-        not(feature = "onnx"),
-        expect(dead_code, reason = "only a session is fed")
-    )]
     signature: Signature,
     weights: BTreeMap<u64, u64>,
 }

@@ -3,11 +3,15 @@
 mod choice;
 mod embed;
 mod model;
+#[cfg(feature = "serve")]
+mod serve;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use embed::{EmbedArgs, EmbedFormat};
 pub(crate) use model::ModelArgs;
+#[cfg(feature = "serve")]
+pub(crate) use serve::{Limits, LogFormat, ServeArgs};
 
 /// Qwen3-Embedding vectors on the command line.
 #[derive(Parser)]
@@ -23,6 +27,7 @@ Examples:
   qwen3-embed embed --model ./Qwen3-Embedding-0.6B --input lines.txt --format npy --output lines.npy
   qwen3-embed similarity --query 'capital of China' 'Beijing is the capital.' 'Gravity pulls.'
   qwen3-embed info --model Qwen/Qwen3-Embedding-0.6B
+  qwen3-embed serve --model Qwen/Qwen3-Embedding-0.6B --port 8080
 
 Exit codes: 0 done, 1 failed, 2 wrong usage. Results go to stdout, all else to stderr.
 QWEN3_EMBED_LOG sets what is logged: off, error, warn (default), info, debug, trace.";
@@ -35,6 +40,9 @@ pub(crate) enum Command {
     Similarity(SimilarityArgs),
     /// Show the model and what would run it, without loading the weights
     Info(InfoArgs),
+    /// Answer HTTP requests: the embedding APIs of OpenAI, text-embeddings-inference and AkiDB
+    #[cfg(feature = "serve")]
+    Serve(ServeArgs),
 }
 
 impl Command {
@@ -44,6 +52,8 @@ impl Command {
             Self::Embed(args) => &args.model,
             Self::Similarity(args) => &args.model,
             Self::Info(args) => &args.model,
+            #[cfg(feature = "serve")]
+            Self::Serve(args) => &args.model,
         }
     }
 }

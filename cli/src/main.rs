@@ -8,6 +8,8 @@ mod messages;
 mod model;
 mod npy;
 mod output;
+#[cfg(feature = "serve")]
+mod serve;
 
 use std::process::ExitCode;
 
@@ -40,11 +42,22 @@ fn main() -> ExitCode {
 
 fn run(command: &Command) -> Result<(), Failure> {
     command.model().check()?;
-    messages::start_log()?;
+    start_log(command)?;
     match command {
         Command::Embed(args) => commands::embed(args),
         Command::Similarity(args) => commands::similarity(args),
         Command::Info(args) => commands::info(args),
+        #[cfg(feature = "serve")]
+        Command::Serve(args) => serve::serve(args),
+    }
+}
+
+/// A server tells when things happened and what goes well; the others only what does not.
+fn start_log(command: &Command) -> Result<(), Failure> {
+    match command {
+        #[cfg(feature = "serve")]
+        Command::Serve(args) => messages::start_server_log(args.log_format),
+        _ => messages::start_log(),
     }
 }
 

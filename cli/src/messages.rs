@@ -4,6 +4,8 @@ use std::io::{self, Write};
 
 use tracing_subscriber::filter::LevelFilter;
 
+#[cfg(feature = "serve")]
+use crate::args::LogFormat;
 use crate::failure::Failure;
 
 const LOG: &str = "QWEN3_EMBED_LOG";
@@ -17,13 +19,7 @@ pub(crate) fn line(kind: &str, text: &str) {
 
 /// Sends the library's events to stderr: warnings, or from the level that the environment names.
 pub(crate) fn start_log() -> Result<(), Failure> {
-    let level = match std::env::var(LOG) {
-        Ok(name) if !name.is_empty() => name.parse().map_err(|_| {
-            let levels = "off, error, warn, info, debug or trace";
-            Failure::Runtime(format!("{LOG}: expected {levels}, found {name:?}"))
-        })?,
-        _ => LevelFilter::WARN,
-    };
+    let level = level(LevelFilter::WARN)?;
     tracing_subscriber::fmt()
         .with_writer(io::stderr)
         .with_max_level(level)
@@ -33,4 +29,31 @@ pub(crate) fn start_log() -> Result<(), Failure> {
         .log_internal_errors(false)
         .init();
     Ok(())
+}
+
+/// Sends the server's and the library's events to stderr, with their times: from info, or from
+/// the level that the environment names.
+#[cfg(feature = "serve")]
+pub(crate) fn start_server_log(format: LogFormat) -> Result<(), Failure> {
+    let log = tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_max_level(level(LevelFilter::INFO)?)
+        .with_target(false)
+        .with_ansi(false)
+        .log_internal_errors(false);
+    match format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
+    Ok(())
+}
+
+fn level(default: LevelFilter) -> Result<LevelFilter, Failure> {
+    match std::env::var(LOG) {
+        Ok(name) if !name.is_empty() => name.parse().map_err(|_| {
+            let levels = "off, error, warn, info, debug or trace";
+            Failure::Runtime(format!("{LOG}: expected {levels}, found {name:?}"))
+        }),
+        _ => Ok(default),
+    }
 }

@@ -7,6 +7,8 @@ mod download;
 use std::path::{Path, PathBuf};
 
 use qwen3_embedding::{Embedder, EmbedderBuilder};
+#[cfg(feature = "hub")]
+use qwen3_embedding::{Hub, Network};
 use tempfile::TempDir;
 
 use crate::args::ModelArgs;
@@ -17,8 +19,33 @@ pub(crate) struct Model {
     /// What results call it.
     pub(crate) name: String,
     pub(crate) dir: PathBuf,
+    source: Source,
     /// The built-in model's directory, removed at the end.
     unpacked: Option<TempDir>,
+}
+
+/// Where the files come from, which is a part of what their vectors are known by.
+#[derive(Clone)]
+enum Source {
+    Directory(PathBuf),
+    /// Downloaded before; read again from the cache.
+    #[cfg(feature = "hub")]
+    Hub {
+        id: String,
+        commit: String,
+    },
+}
+
+impl Source {
+    fn builder(&self) -> EmbedderBuilder {
+        match self {
+            Self::Directory(dir) => Embedder::from_dir(dir),
+            #[cfg(feature = "hub")]
+            Self::Hub { id, commit } => Embedder::from_hub(id)
+                .revision(commit)
+                .hub(Hub::from_env().network(Network::Forbidden)),
+        }
+    }
 }
 
 impl Model {
@@ -51,7 +78,17 @@ impl Model {
 
     /// A builder for this model with the options of `args`.
     pub(crate) fn builder(&self, args: &ModelArgs) -> EmbedderBuilder {
-        args.apply(Embedder::from_dir(&self.dir))
+        args.apply(self.source.builder())
+    }
+
+    /// The same for another thread, as often as it asks.
+    #[cfg(feature = "serve")]
+    pub(crate) fn maker(
+        &self,
+        args: &ModelArgs,
+    ) -> impl FnMut() -> qwen3_embedding::Result<Embedder> + Send + use<> {
+        let (source, args) = (self.source.clone(), args.clone());
+        move || args.apply(source.builder()).build()
     }
 }
 
@@ -62,6 +99,7 @@ fn directory(path: &Path) -> Result<Model, Failure> {
     let name = dir.file_name().unwrap_or(dir.as_os_str());
     Ok(Model {
         name: name.to_string_lossy().into_owned(),
+        source: Source::Directory(dir.clone()),
         dir,
         unpacked: None,
     })
@@ -77,9 +115,14 @@ fn is_id(text: &str) -> bool {
 
 #[cfg(feature = "hub")]
 fn hub(args: &ModelArgs, id: &str) -> Result<Model, Failure> {
+    let snapshot = download::fetch(id, args.revision.as_deref(), args.offline)?;
     Ok(Model {
         name: id.to_owned(),
-        dir: download::fetch(id, args.revision.as_deref(), args.offline)?,
+        source: Source::Hub {
+            id: id.to_owned(),
+            commit: snapshot.commit,
+        },
+        dir: snapshot.dir,
         unpacked: None,
     })
 }

@@ -135,6 +135,8 @@ fn help_and_version_go_to_stdout() {
         &["embed", "--help"],
         &["similarity", "-h"],
         &["info", "-h"],
+        #[cfg(feature = "serve")]
+        &["serve", "--help"],
     ] {
         let help = run(args);
         assert!(help.stdout().contains("Usage: qwen3-embed"));

@@ -20,7 +20,7 @@ pub(super) fn find(dir: &Path, named: Option<&Path>) -> Result<Option<PathBuf>> 
     }
     let is_file = |name: &&str| dir.join(name).is_file();
     let candidates = candidates(dir);
-    if candidates.is_empty() || (SAFETENSORS.iter().any(|name| is_file(&name)) && is_qwen3(dir)?) {
+    if candidates.is_empty() || (SAFETENSORS.iter().any(&is_file) && is_qwen3(dir)?) {
         return Ok(None);
     }
     if let Some(usual) = USUAL.iter().find(|name| is_file(name)) {

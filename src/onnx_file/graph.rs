@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::functions::{self, Body, Key};
 use super::tensor::{self, External};
 use super::wire::{Fields, Value, integers, once};
 use crate::json;
@@ -57,20 +58,26 @@ pub(super) fn parse(file: &[u8]) -> Result<Contents, String> {
     }
     let mut walk = Walk::default();
     for &function in &functions {
-        walk.domains.insert(text_of(function, 10)?);
+        walk.functions
+            .insert(key_of(function, [10, 1])?, Body::default());
     }
     for function in functions {
         walk.function(function)?;
+        let body = std::mem::take(&mut walk.body);
+        walk.functions.insert(key_of(function, [10, 1])?, body);
     }
     walk.graph(graph.ok_or("it has no graph")?, 0)?;
+    functions::check(&walk.body, &walk.functions)?;
     Ok(walk.contents)
 }
 
 #[derive(Default)]
 struct Walk<'a> {
     contents: Contents,
-    /// Those of functions that the file itself defines.
-    domains: BTreeSet<&'a str>,
+    /// Those that the file itself defines.
+    functions: BTreeMap<Key<'a>, Body<'a>>,
+    /// Of the function or graph that is being read.
+    body: Body<'a>,
 }
 
 impl<'a> Walk<'a> {
@@ -113,8 +120,11 @@ impl<'a> Walk<'a> {
     }
 
     fn node(&mut self, message: &'a [u8], depth: usize) -> Result<(), String> {
-        let (operator, domain) = (text_of(message, 4)?, text_of(message, 7)?);
-        if !DOMAINS.contains(&domain) && !self.domains.contains(domain) {
+        let (domain, operator) = key_of(message, [7, 4])?;
+        self.body.nodes += 1;
+        if self.functions.contains_key(&(domain, operator)) {
+            self.body.calls.push((domain, operator));
+        } else if !DOMAINS.contains(&domain) {
             let (operator, domain) = (json::shorten(operator), json::shorten(domain));
             return Err(format!(
                 "operator {operator:?} is of the domain {domain:?}, which would need a library of its own"
@@ -170,6 +180,11 @@ impl<'a> Walk<'a> {
         self.contents.external.extend(stored.external);
         Ok(())
     }
+}
+
+/// The domain and name in these fields.
+fn key_of(message: &[u8], [domain, name]: [u32; 2]) -> Result<Key<'_>, String> {
+    Ok((text_of(message, domain)?, text_of(message, name)?))
 }
 
 /// The text in the field `number` of a message; empty where there is none.

@@ -73,6 +73,15 @@ impl Shared {
         tokens(Lane::Query) + tokens(Lane::Bulk)
     }
 
+    /// Finds a request that has too many tokens in all.
+    pub(super) fn check_tokens(&self, sequences: &[Vec<u32>]) -> Result<(), Error> {
+        let tokens: usize = sequences.iter().map(Vec::len).sum();
+        match self.options.max_request_tokens {
+            limit if tokens > limit => Err(out_of_range("tokens of all inputs", limit, tokens)),
+            _ => Ok(()),
+        }
+    }
+
     /// Bytes of the inputs, if a request of this shape can ever be run.
     fn check(&self, request: &Request, encoder: &Encoder) -> Result<usize, Error> {
         let (inputs, limit) = (request.input.len(), self.options.input_limit());
@@ -98,6 +107,7 @@ impl Shared {
             }
             Input::TokenIds(sequences) => {
                 encoder.check(sequences, &request.options)?;
+                self.check_tokens(sequences)?;
                 sequences
                     .iter()
                     .map(|ids| size_of_val(ids.as_slice()))

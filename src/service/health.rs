@@ -38,6 +38,8 @@ pub struct ServiceInfo {
     pub dimensions: usize,
     /// The most tokens of one input, prompt and EOS included.
     pub max_tokens: usize,
+    /// The token that ends every input.
+    pub eos_token_id: u32,
     /// What really runs.
     pub backend: BackendInfo,
     /// The space of vectors that are not cut; [`Space::fingerprint`] is its short name.

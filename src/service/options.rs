@@ -15,6 +15,7 @@ pub struct ServiceOptions {
     pub(super) aliases: Vec<String>,
     pub(super) max_inputs: usize,
     pub(super) max_text_bytes: Option<usize>,
+    pub(super) max_request_tokens: usize,
     pub(super) queue_inputs: usize,
     pub(super) queue_bytes: usize,
     pub(super) window: Duration,
@@ -29,6 +30,7 @@ impl Default for ServiceOptions {
             aliases: Vec::new(),
             max_inputs: 1024,
             max_text_bytes: None,
+            max_request_tokens: 1 << 20,
             queue_inputs: 4096,
             queue_bytes: 256 << 20,
             window: Duration::from_millis(1),
@@ -61,6 +63,14 @@ impl ServiceOptions {
     #[must_use]
     pub fn max_text_bytes(mut self, bytes: usize) -> Self {
         self.max_text_bytes = Some(bytes);
+        self
+    }
+
+    /// The most tokens of all inputs of one request, prompts and EOS included: 1,048,576. More is
+    /// the caller's error.
+    #[must_use]
+    pub fn max_request_tokens(mut self, tokens: usize) -> Self {
+        self.max_request_tokens = tokens;
         self
     }
 

@@ -17,7 +17,11 @@ pub(super) fn run(shared: &Shared) {
             continue;
         };
         let begun = Instant::now();
-        let encode = AssertUnwindSafe(|| loaded.encoder.encode(&texts, &options));
+        let encode = AssertUnwindSafe(|| {
+            let sequences = loaded.encoder.encode(&texts, &options)?;
+            shared.check_tokens(&sequences.ids)?;
+            Ok(sequences)
+        });
         let result = match catch_unwind(encode) {
             Ok(result) => result.map_err(invalid),
             Err(panic) => Err(ServiceError::Internal(Arc::new(panicked(

@@ -97,6 +97,7 @@ impl<M: FnMut() -> Result<Embedder>> Worker<'_, M> {
                 aliases: self.shared.options.aliases.clone(),
                 dimensions: encoder.space().dimensions,
                 max_tokens: encoder.max_tokens(),
+                eos_token_id: encoder.eos_token_id(),
                 backend,
                 space: encoder.space().clone(),
             }),

@@ -85,11 +85,22 @@ fn check(name: &'static str, file: &'static str, least: f64) {
     );
 }
 
+/// Vectors of some golden sequences in one batch, and of each by itself.
+struct Answer {
+    goldens: Vec<Golden>,
+    together: Embeddings,
+    alone: Vec<Vec<f32>>,
+}
+
 impl Sample {
     fn run(&self, dir: &Path, expected: Expected, what: &str, outcomes: &mut Outcomes) {
         let what = format!("{}, {what}", self.name);
         match self.embed(dir) {
-            Ok((goldens, together, alone)) => {
+            Ok(Answer {
+                goldens,
+                together,
+                alone,
+            }) => {
                 outcomes.answered += 1;
                 let rows = together.iter().zip(alone.iter());
                 for ((together, alone), golden) in rows.zip(&goldens) {
@@ -116,8 +127,7 @@ impl Sample {
         }
     }
 
-    /// Some golden sequences in one batch, and each by itself.
-    fn embed(&self, dir: &Path) -> Result<(Vec<Golden>, Embeddings, Vec<Vec<f32>>), Error> {
+    fn embed(&self, dir: &Path) -> Result<Answer, Error> {
         let goldens: Vec<_> = goldens(&layout(self.name))
             .into_iter()
             .skip(1)
@@ -134,7 +144,11 @@ impl Sample {
         for sequence in sequences {
             alone.push(embedder.embed_token_ids(&[sequence], &raw())?.into_data());
         }
-        Ok((goldens, together, alone))
+        Ok(Answer {
+            goldens,
+            together,
+            alone,
+        })
     }
 }
 
@@ -142,9 +156,8 @@ impl Sample {
 fn is_in_a_nodes_name(file: &[u8], at: usize) -> bool {
     let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
     let before = file[..at].iter().rposition(|byte| !is_name(byte));
-    (is_name(&file[at]) || file[at] == b'/')
-        && (file[at] == b'/' || before.is_some_and(|before| file[before] == b'/'))
-        && find(file, b"main_graph").is_some_and(|nodes| at < nodes)
+    let in_name = is_name(&file[at]) && before.is_some_and(|before| file[before] == b'/');
+    (in_name || file[at] == b'/') && find(file, b"main_graph").is_some_and(|nodes| at < nodes)
 }
 
 fn find(file: &[u8], text: &[u8]) -> Option<usize> {

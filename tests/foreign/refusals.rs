@@ -156,6 +156,41 @@ fn operators_from_elsewhere_and_loops() {
 }
 
 #[test]
+fn functions_that_write_out_to_millions_of_operators() {
+    // Each calls the one before ten times; ONNX Runtime would write all of that out.
+    let function = |name: &str, calls: &str| {
+        let call = field(7, [field(4, calls), field(7, "mine")].concat());
+        field(
+            25,
+            [field(1, name), call.repeat(10), field(10, "mine")].concat(),
+        )
+    };
+    let names: Vec<String> = (0..10).map(|level| format!("F{level}")).collect();
+    let call = |name: &str| field(1, [field(4, name), field(7, "mine")].concat());
+    let tower: Vec<u8> = names
+        .windows(2)
+        .flat_map(|pair| function(&pair[1], &pair[0]))
+        .collect();
+    let base = field(
+        25,
+        [field(1, "F0"), field(7, field(4, "Neg")), field(10, "mine")].concat(),
+    );
+    assert_eq!(
+        refused(&[usual(&call("F9")), base.clone(), tower.clone()].concat()),
+        "not a usable ONNX file: it has more than 1000000 operators"
+    );
+    assert_eq!(
+        refused(&[usual(&call("F")), function("F", "F")].concat()),
+        "not a usable ONNX file: functions call functions more than 16 deep"
+    );
+    let copy = model(
+        &layout("bert-mean"),
+        &[usual(&call("F4")), base, tower].concat(),
+    );
+    assert!(OnnxModel::find(copy.path(), None, None).is_ok());
+}
+
+#[test]
 fn graphs_nested_without_end() {
     let mut graph = Vec::new();
     for _ in 0..1000 {
@@ -362,6 +397,55 @@ fn a_given_pooling_counts_where_the_directory_is_silent() {
         error
             .to_string()
             .starts_with("pooling: expected last-token, cls or mean"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_graph_that_lost_its_ids() {
+    // Exporters make such a graph where one tensor was given as two inputs: rows of the mask.
+    let node = |operator: &str, inputs: &[&str], output: &str, attribute: &[u8]| {
+        let inputs: Vec<u8> = inputs.iter().flat_map(|input| field(1, input)).collect();
+        field(
+            1,
+            [
+                &inputs,
+                &field(2, output)[..],
+                &field(4, operator),
+                attribute,
+            ]
+            .concat(),
+        )
+    };
+    let tensor = |name: &str, kind: u64, size: u64, data: &[u8]| {
+        let tensor = [
+            number(1, size),
+            number(2, kind),
+            field(8, name),
+            field(9, data),
+        ];
+        field(5, tensor.concat())
+    };
+    let to_float = field(
+        5,
+        [field(1, "to"), number(3, FLOAT), number(20, 2)].concat(),
+    );
+    let graph = [
+        node("Cast", &["attention_mask"], "mask", &to_float),
+        node("Unsqueeze", &["mask", "axis"], "rows", &[]),
+        node("Mul", &["rows", "ones"], "last_hidden_state", &[]),
+        tensor("axis", INT64, 1, &2u64.to_le_bytes()),
+        tensor("ones", FLOAT, 16, &1f32.to_le_bytes().repeat(16)),
+        field(2, "graph"),
+    ];
+    let copy = model(&layout("bert-mean"), &usual(&graph.concat()));
+    let error = Embedder::from_dir(copy.path())
+        .build()
+        .err()
+        .unwrap()
+        .to_string();
+    assert!(
+        error.ends_with("texts of different tokens get the same vector"),
         "{error}"
     );
 }

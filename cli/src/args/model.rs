@@ -39,7 +39,7 @@ const POOLINGS: &[(&str, Pooling)] = &[
     ("last-token", Pooling::LastToken),
 ];
 
-#[derive(Args)]
+#[derive(Args, Clone)]
 #[command(next_help_heading = "Model")]
 pub(crate) struct ModelArgs {
     /// A directory or a model id, organisation/name; without one, a built-in demonstration model
@@ -83,7 +83,7 @@ pub(crate) struct ModelArgs {
 
 /// What only ONNX Runtime takes.
 #[cfg(feature = "onnx")]
-#[derive(Args)]
+#[derive(Args, Clone)]
 struct OnnxArgs {
     /// Part of ONNX Runtime to compute with; one that does not bind is an error
     #[arg(long, value_name = "NAME", value_parser = one_of(PROVIDERS))]

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 
-use super::Model;
+use super::{Model, Source};
 use crate::failure::Failure;
 use crate::messages;
 
@@ -46,6 +46,7 @@ fn write() -> io::Result<Model> {
     }
     Ok(Model {
         name: NAME.to_owned(),
+        source: Source::Directory(unpacked.path().to_owned()),
         dir: unpacked.path().to_owned(),
         unpacked: Some(unpacked),
     })

@@ -1,23 +1,21 @@
-//! A model id to a directory of the local hub cache, with a progress bar on a terminal.
-
-use std::path::PathBuf;
+//! A model id to a snapshot in the local hub cache, with a progress bar on a terminal.
 
 use indicatif::{ProgressBar, ProgressStyle};
-use qwen3_embedding::{Error, Hub, Network, Progress};
+use qwen3_embedding::{Error, Hub, Network, Progress, Snapshot};
 
 use crate::failure::Failure;
 
 const STYLE: &str = "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
 
 /// The snapshot of `id`, from the cache or else from the hub that the environment names.
-pub(super) fn fetch(id: &str, revision: Option<&str>, offline: bool) -> Result<PathBuf, Failure> {
+pub(super) fn fetch(id: &str, revision: Option<&str>, offline: bool) -> Result<Snapshot, Failure> {
     let mut hub = Hub::from_env();
     if offline {
         hub = hub.network(Network::Forbidden);
     }
     let mut bar = Bar::default();
     match hub.fetch(id, revision, &mut |progress| bar.show(&progress)) {
-        Ok(snapshot) => Ok(snapshot.dir),
+        Ok(snapshot) => Ok(snapshot),
         // What has the form of an id may have been meant as a directory.
         Err(error @ (Error::ModelNotFound { .. } | Error::Offline { .. })) => {
             let message = format!("{error}; nor is there a directory {id}");

@@ -3,8 +3,12 @@
     dead_code,
     unreachable_pub,
     clippy::unwrap_used,
+    clippy::panic,
     reason = "each test file uses its own part"
 )]
+
+#[cfg(feature = "serve")]
+pub mod server;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

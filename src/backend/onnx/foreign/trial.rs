@@ -1,25 +1,34 @@
-//! A first run of a foreign graph: does it answer, and does a batch leave its members alone?
+//! A first run of a foreign graph: does it answer, does the answer depend on the text, and does a
+//! batch leave its members alone?
 
 use super::Batching;
 use super::run::Graph;
 use crate::backend::HiddenRows;
 use crate::batch::TokenBatch;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::onnx_file::OnnxModel;
 
 /// The least cosine at which two ways to run a text give the same vector.
 const SAME: f64 = 0.9999;
 
-/// Runs a sequence alone, then beside a longer one, which pads it.
+/// Runs a sequence alone, another one, and the first beside a longer one, which pads it.
 ///
 /// # Errors
-/// The library's where the graph does not run at all.
+/// The library's where the graph does not run at all; [`Error::OnnxFile`] where two texts get the
+/// very same row, as from an export that lost its ids.
 pub(super) fn batching(graph: &mut Graph, model: &OnnxModel) -> Result<Batching> {
     let (vocabulary, pad) = (model.config().vocab_size(), model.other().pad_token_id);
     // Two tokens beside thirty of padding: what leaks at all, leaks most there.
     let short = ids(2.min(model.config().context()), 3, vocabulary, pad);
     let long = ids(32.min(model.config().context()), 5, vocabulary, pad);
     let alone = graph.run(&TokenBatch::new(&[&short], vocabulary)?)?;
+    let other = ids(short.len(), 7, vocabulary, pad);
+    if other != short && graph.run(&TokenBatch::new(&[&other], vocabulary)?)? == alone {
+        return Err(Error::OnnxFile {
+            path: model.file().to_owned(),
+            reason: "texts of different tokens get the same vector".to_owned(),
+        });
+    }
     let batch = TokenBatch::new(&[&short, &long], vocabulary)?;
     let agree = graph.run(&batch).is_ok_and(|rows| same(&alone, &rows));
     if agree {
