@@ -9,6 +9,9 @@ mod mlx;
 mod onnx;
 pub(crate) mod select;
 
+#[cfg(feature = "onnx")]
+pub use onnx::Waiting;
+
 use crate::batch::TokenBatch;
 use crate::dtype::Dtype;
 use crate::error::Result;

@@ -70,6 +70,36 @@ impl TokenBatch {
             .map(|(start, length)| start + length - 1)
     }
 
+    /// Tokens with which all sequences begin, one of each sequence not counted.
+    #[must_use]
+    pub fn shared_prefix(&self) -> usize {
+        let mut rows = self.ids.chunks_exact(self.width);
+        let first = rows.next().unwrap_or_default();
+        let shortest = self.lengths.iter().min().map_or(0, |length| length - 1);
+        rows.fold(shortest, |shared, row| {
+            let pairs = first.iter().zip(row).take(shared);
+            pairs.take_while(|(a, b)| a == b).count()
+        })
+    }
+
+    /// The first `tokens` tokens of the first sequence, and all sequences without as many tokens;
+    /// `tokens` is at most [`shared_prefix`](Self::shared_prefix), and not 0.
+    #[cfg(any(test, feature = "onnx"))]
+    pub(crate) fn split_at(&self, tokens: usize) -> (Self, Self) {
+        let rows = self.ids.chunks_exact(self.width);
+        let first = Self {
+            ids: self.ids[..tokens].to_vec(),
+            lengths: vec![tokens],
+            width: tokens,
+        };
+        let rest = Self {
+            ids: rows.flat_map(|row| &row[tokens..]).copied().collect(),
+            lengths: self.lengths.iter().map(|length| length - tokens).collect(),
+            width: self.width - tokens,
+        };
+        (first, rest)
+    }
+
     /// The sequences `rows` as a batch of their own, padded to the longest among them.
     #[must_use]
     pub fn part(&self, rows: std::ops::Range<usize>) -> Self {
@@ -147,6 +177,20 @@ mod tests {
         assert_eq!(
             batch.part(1..3),
             TokenBatch::new(&[&[4], &[5, 6]], 10).unwrap()
+        );
+    }
+
+    #[test]
+    fn a_shared_prefix_leaves_a_token_of_each_sequence() {
+        let batch = |sequences: &[&[u32]]| TokenBatch::new(sequences, 10).unwrap();
+        let shared = |sequences: &[&[u32]]| batch(sequences).shared_prefix();
+        assert_eq!(shared(&[&[1, 2, 3, 4], &[1, 2, 5]]), 2);
+        assert_eq!(shared(&[&[1, 2, 3], &[1, 2, 3, 4], &[1, 2]]), 1);
+        assert_eq!(shared(&[&[1, 2], &[3, 2]]), 0);
+        assert_eq!(shared(&[&[1, 2, 3]]), 2);
+        assert_eq!(
+            batch(&[&[1, 2, 3, 4], &[1, 2, 5]]).split_at(2),
+            (batch(&[&[1, 2]]), batch(&[&[3, 4], &[5]]))
         );
     }
 

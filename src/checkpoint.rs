@@ -92,6 +92,11 @@ impl Checkpoint {
         }
     }
 
+    /// The keys of all tensors, without `model.` and without the language model's head.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
     /// Elements of all tensors, without the language model's head.
     pub fn elements(&self) -> u64 {
         let stored = self.tensors.values();

@@ -85,7 +85,7 @@ impl Embedder {
     /// The model's id, or the name of its directory.
     #[must_use]
     pub fn model(&self) -> &str {
-        &self.encoder.model
+        self.encoder.model()
     }
 
     /// The token that ends every text.
@@ -109,7 +109,7 @@ impl Embedder {
     /// [`Error::Option`] for dimensions that the model does not have.
     pub fn space(&self, options: &EmbedOptions) -> Result<Space> {
         let dimensions = self.encoder.dimensions(options)?;
-        Ok(self.encoder.space.clone().cut(dimensions))
+        Ok(self.encoder.space().clone().cut(dimensions))
     }
 
     /// The two halves, for callers on other threads than the device's.

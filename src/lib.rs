@@ -61,6 +61,8 @@ pub mod service;
 mod tokenizer;
 mod vector;
 
+#[cfg(feature = "onnx")]
+pub use backend::Waiting;
 pub use backend::execution_provider::ExecutionProvider;
 pub use backend::{
     Backend, BackendChoice, BackendInfo, Device, DeviceKind, HiddenRows, MemoryUse, Precision,

@@ -1,10 +1,13 @@
 //! ONNX files made by others -> [`OnnxModel`]: checked before ONNX Runtime sees a byte, and bound by
 //! what the graph declares.
 
+mod beside;
+mod declared;
 mod external;
 mod find;
 mod functions;
 mod graph;
+mod mismatch;
 mod signature;
 mod tensor;
 mod wire;
@@ -13,21 +16,18 @@ use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
-
 use crate::config::OtherConfig;
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
 use crate::file;
-use crate::json;
 use crate::model::{EmbeddingConfig, Pooling};
-use crate::modules::{self, Declared};
+use crate::modules;
 use crate::prompt::Instructions;
 use graph::Contents;
 #[cfg(feature = "onnx")]
 pub(crate) use signature::{Content, Float, Input, Integer, OutputKind, Rows, Signature};
 #[cfg(not(feature = "onnx"))]
-use signature::{Float, OutputKind, Signature};
+use signature::{Float, Signature};
 
 /// A protocol buffer cannot be larger; weights beyond that are external data.
 const FILE_LIMIT: u64 = i32::MAX as u64;
@@ -80,15 +80,15 @@ impl OnnxModel {
             expected: mismatch.expected,
             found: mismatch.found,
         })?;
-        let pooling = pooling(dir, &signature, &declared, &other, wanted)?;
-        let hidden_size = hidden_size(&file, &signature, &declared, &other)?;
+        let pooling = beside::pooling(dir, &signature, &declared, &other, wanted)?;
+        let hidden_size = beside::hidden_size(&file, &signature, &declared, &other)?;
         let folder = file.parent().unwrap_or(dir);
         Ok(Self {
             data_files: external::check(&file, folder, &contents.external)?,
             config: EmbeddingConfig {
                 vocab_size: other.vocab_size,
                 hidden_size,
-                context: context(dir, &declared, &other)?,
+                context: beside::context(dir, &declared, &other)?,
                 pooling,
                 qwen3: None,
             },
@@ -127,7 +127,7 @@ impl OnnxModel {
     #[must_use]
     pub fn weight_type(&self) -> &'static str {
         let most = self.weights.iter().max_by_key(|&(_, bytes)| bytes);
-        most.map_or("none", |(&number, _)| signature::type_name(number))
+        most.map_or("none", |(&number, _)| mismatch::type_name(number))
     }
 
     /// The element type of the rows that the graph gives.
@@ -187,91 +187,6 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).map_err(failed)?;
     Ok(bytes)
-}
-
-/// What the caller wants counts only where the directory is silent: a wrong pooling is a wrong
-/// vector.
-fn pooling(
-    dir: &Path,
-    signature: &Signature,
-    declared: &Declared,
-    other: &OtherConfig,
-    wanted: Option<Pooling>,
-) -> Result<Pooling> {
-    let found = match signature.output.kind {
-        OutputKind::Pooled => Some(Pooling::Graph),
-        OutputKind::Tokens => {
-            let computed = [Pooling::LastToken, Pooling::Cls, Pooling::Mean];
-            let silent = other.is_qwen3().then_some(Pooling::LastToken);
-            declared.pooling(&computed)?.or(silent)
-        }
-    };
-    match (found, wanted) {
-        (Some(found), Some(wanted)) if found != wanted => Err(Error::Option {
-            option: "pooling",
-            expected: format!("{found}, which is the model's own"),
-            found: wanted.to_string(),
-        }),
-        (None, Some(Pooling::Graph)) => Err(Error::Option {
-            option: "pooling",
-            expected: "last-token, cls or mean: the graph gives a row for each token".to_owned(),
-            found: Pooling::Graph.to_string(),
-        }),
-        (found, wanted) => found.or(wanted).ok_or(Error::MissingFile {
-            path: dir.join("modules.json"),
-            expected: "the model's pooling, which has to be given as an option without it",
-        }),
-    }
-}
-
-/// What the graph declares must be what the configuration says, unless a layer after pooling may
-/// change it.
-fn hidden_size(
-    file: &Path,
-    signature: &Signature,
-    declared: &Declared,
-    other: &OtherConfig,
-) -> Result<usize> {
-    let output = &signature.output;
-    let may_differ = output.kind == OutputKind::Pooled && declared.has_dense();
-    match (output.width, other.hidden_size) {
-        (Some(width), Some(hidden)) if width != hidden && !may_differ => {
-            Err(Error::OnnxInterface {
-                path: file.to_owned(),
-                value: output.name.clone(),
-                expected: format!("rows of {hidden} elements, as config.json says"),
-                found: width.to_string(),
-            })
-        }
-        (Some(width), _) if width > 0 => Ok(width),
-        (None, Some(hidden)) if !may_differ => Ok(hidden),
-        _ => Err(Error::OnnxInterface {
-            path: file.to_owned(),
-            value: output.name.clone(),
-            expected: "rows of a size that the graph or config.json gives".to_owned(),
-            found: "none".to_owned(),
-        }),
-    }
-}
-
-/// As sentence-transformers finds it: `max_seq_length`, else `model_max_length` of the tokenizer,
-/// at most the positions that the model has.
-fn context(dir: &Path, declared: &Declared, other: &OtherConfig) -> Result<usize> {
-    let limit = match declared.max_tokens {
-        Some(limit) => Some(limit),
-        None => model_max_length(&dir.join("tokenizer_config.json"))?,
-    };
-    Ok(limit.map_or(other.context, |limit| limit.clamp(1, other.context)))
-}
-
-fn model_max_length(path: &Path) -> Result<Option<usize>> {
-    let Some(text) = json::read_optional(path, "the tokenizer's configuration")? else {
-        return Ok(None);
-    };
-    let object = json::parse_object(path, &text)?;
-    // Where there is none, transformers writes 10^30, which is no u64.
-    let length = object.get("model_max_length").and_then(Value::as_u64);
-    Ok(length.and_then(|length| usize::try_from(length).ok()))
 }
 
 fn unusable(path: &Path, reason: String) -> Error {

@@ -70,6 +70,21 @@ fn alone_equals_an_equal_length_batch() {
 }
 
 #[test]
+fn alone_equals_a_batch_that_shares_its_instruction() {
+    for_each(|backend, precision| {
+        let instruction: Vec<u32> = (0..24).map(|i| (i * 57 + 9) % 1500).collect();
+        let queries = sequences().into_iter().step_by(3);
+        let sequences: Vec<Vec<u32>> = queries.map(|q| [&*instruction, &q].concat()).collect();
+        let mut embedder = open(&tiny(), backend, precision);
+        let together = embed_ids(&mut embedder, &sequences);
+        for (sequence, row) in sequences.iter().zip(together.iter()) {
+            let alone = embed_ids(&mut embedder, std::slice::from_ref(sequence));
+            assert_same(row, alone.data(), precision, "one instruction");
+        }
+    });
+}
+
+#[test]
 fn micro_batches_of_any_size_give_the_same_rows_in_the_same_order() {
     for &backend in BACKENDS {
         let sequences = sequences();

@@ -5,6 +5,8 @@ mod embed;
 mod model;
 #[cfg(feature = "serve")]
 mod serve;
+#[cfg(feature = "onnx")]
+mod threads;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 

@@ -1,5 +1,6 @@
 //! Directories that hold an ONNX file: the same commands, with the file's own rules.
 #![cfg(all(feature = "mlx", feature = "onnx"))]
+#![allow(clippy::unwrap_used)]
 
 mod support;
 

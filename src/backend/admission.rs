@@ -3,13 +3,13 @@
 use super::HiddenRows;
 use crate::batch::TokenBatch;
 use crate::config::ModelConfig;
+use crate::dtype::Dtype;
 use crate::error::{Error, Result};
 
 /// How a backend computes attention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Attention {
     /// A fused kernel that stores no scores.
-    #[cfg_attr(not(feature = "mlx"), expect(dead_code, reason = "a GPU's kernel"))]
     Fused,
     /// All scores of a layer are stored: sequences x heads x tokens x tokens.
     Stored,
@@ -25,23 +25,48 @@ pub(super) struct Need {
 impl Need {
     /// An upper bound: every element is taken to be f32. Saturates instead of wrapping.
     pub(super) fn of(batch: &TokenBatch, config: &ModelConfig, attention: Attention) -> Self {
-        let tokens = batch.rows().saturating_mul(batch.width());
+        Self::after(0, [batch.rows(), batch.width()], config, attention)
+    }
+
+    /// As [`of`](Self::of), for `rows` sequences of `width` tokens after a past of `past` tokens,
+    /// whose keys and values are held once and, in one layer at a time, repeated for each sequence.
+    pub(super) fn after(
+        past: usize,
+        [rows, width]: [usize; 2],
+        config: &ModelConfig,
+        attention: Attention,
+    ) -> Self {
+        let tokens = rows.saturating_mul(width);
         let scores = match attention {
             Attention::Fused => 0,
             Attention::Stored => tokens
                 .saturating_mul(config.num_attention_heads())
-                .saturating_mul(batch.width()),
+                .saturating_mul(past.saturating_add(width)),
         };
-        let qkv = config.query_size() + 2 * config.key_value_size();
+        let keys_and_values = 2 * config.key_value_size();
+        let qkv = config.query_size() + keys_and_values;
         let widest = tokens.saturating_mul(qkv.max(2 * config.intermediate_size()));
         // Residual, projections and MLP of one layer; scores and their softmax.
         let layer = 4 * config.hidden_size() + 2 * qkv + 4 * config.intermediate_size();
+        let copies = rows
+            .saturating_mul(2)
+            .saturating_add(config.num_hidden_layers());
         let elements = tokens
             .saturating_mul(layer)
-            .saturating_add(scores.saturating_mul(2));
+            .saturating_add(scores.saturating_mul(2))
+            .saturating_add(past.saturating_mul(copies).saturating_mul(keys_and_values));
         Self {
             largest: scores.max(widest),
             bytes: elements.saturating_mul(4),
+        }
+    }
+
+    /// What one pass and then another takes.
+    #[cfg(feature = "onnx")]
+    pub(super) fn or(self, other: Self) -> Self {
+        Self {
+            largest: self.largest.max(other.largest),
+            bytes: self.bytes.max(other.bytes),
         }
     }
 
@@ -60,6 +85,28 @@ impl Need {
             )),
             _ => Ok(()),
         }
+    }
+}
+
+/// Whether a model's weights can be held, checked before they are loaded: a system may promise memory
+/// that it has not, and a library may answer a failed allocation with a null buffer.
+///
+/// # Errors
+/// [`Error::ModelTooLarge`] where they take more than `free` bytes.
+pub(super) fn check_weights(
+    backend: &'static str,
+    elements: u64,
+    precision: Dtype,
+    free: Option<usize>,
+) -> Result<()> {
+    let needed = elements.saturating_mul(precision.size() as u64);
+    match free.map(|free| free as u64) {
+        Some(free) if needed > free => Err(Error::ModelTooLarge {
+            backend,
+            needed,
+            free,
+        }),
+        _ => Ok(()),
     }
 }
 

@@ -10,7 +10,7 @@ mod qwen3;
 mod runtime;
 mod weights;
 
-use super::admission::run_admitted;
+use super::admission::{check_weights, run_admitted};
 use super::{Backend, BackendInfo, DeviceKind, HiddenRows, MemoryUse};
 use crate::batch::TokenBatch;
 use crate::checkpoint::Checkpoint;
@@ -42,7 +42,8 @@ impl Mlx {
     ) -> Result<Self> {
         let device = runtime::to_bridge(info.device);
         runtime::prepare(device)?;
-        runtime::check_weights(checkpoint.elements(), info.precision)?;
+        let free = Some(runtime::free_memory()?);
+        check_weights(MLX, checkpoint.elements(), info.precision, free)?;
         let weights = Weights {
             checkpoint,
             device,

@@ -2,10 +2,15 @@
 
 mod foreign;
 mod graph;
+mod inputs;
 mod library;
 mod memory;
+mod model;
+#[cfg(test)]
+mod model_tests;
 mod ops;
 mod placement;
+mod prefix;
 mod providers;
 mod rope;
 mod selection;
@@ -13,10 +18,11 @@ mod session;
 mod threads;
 mod weights;
 
+use std::cell::RefCell;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use super::admission::{Attention, Need, run_admitted};
+use super::admission::{check_weights, run_admitted};
 use super::execution_provider::ExecutionProvider;
 use super::{Backend, BackendInfo, Device, HiddenRows, MemoryUse, Precision};
 use crate::batch::TokenBatch;
@@ -25,13 +31,14 @@ use crate::config::ModelConfig;
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
 use library::ONNX;
+use model::Model;
 use providers::Provider;
-use rope::Rope;
-use session::Session;
+use threads::Threads;
 use weights::Weights;
 
 pub(super) use foreign::Foreign;
 pub(super) use selection::{offered, probe};
+pub use threads::Waiting;
 
 /// What is particular to this backend.
 #[derive(Debug, Clone, Default)]
@@ -46,15 +53,18 @@ pub(crate) struct Options {
     pub(crate) device_id: u16,
     /// The folder in which TensorRT keeps its engines.
     pub(crate) engine_cache: Option<PathBuf>,
+    /// What they do between two pieces of work.
+    pub(crate) waiting: Waiting,
+    /// Processors of all threads but the calling one; none pins nothing.
+    pub(crate) pinned: Vec<usize>,
 }
 
 /// A Qwen3 model held by ONNX Runtime.
 pub(super) struct Onnx {
     info: BackendInfo,
     config: ModelConfig,
-    rope: Rope,
-    session: Option<Session>, // none only while it is dropped
-    /// None where the session itself computes in f32.
+    model: Option<Model>, // none only while it is dropped
+    /// None where the model itself computes in f32.
     second_try: Option<SecondTry>,
     weight_bytes: usize,
     process: u32,
@@ -69,19 +79,21 @@ impl Onnx {
         options: &Options,
     ) -> Result<Self> {
         let library = library::load(options.library.as_deref())?;
+        let threads = Threads::of(options)?;
         let kind = info.execution_provider.unwrap_or(ExecutionProvider::Cpu);
         let provider = Provider::new(kind, info.precision, options);
-        let mut weights = Weights::of(checkpoint, provider.weights());
-        let model = graph::qwen3(&mut weights, config)?;
-        let threads = options
-            .threads
-            .map_or_else(threads::default_count, NonZeroUsize::get);
+        let precision = provider.weights();
+        check_weights(ONNX, checkpoint.elements(), precision, memory::available())?;
+        let weights = match kind {
+            ExecutionProvider::Cpu => Weights::shared(checkpoint, precision)?,
+            _ => Weights::own(checkpoint, precision)?,
+        };
+        let model = Model::new(library, config, weights, provider, threads)?;
         Ok(Self {
-            session: Some(Session::new(library, model, &provider, threads)?),
+            weight_bytes: model.weight_bytes(),
+            model: Some(model),
             second_try: (info.precision != Dtype::F32).then(|| SecondTry::new(checkpoint, options)),
-            rope: Rope::new(config),
             config: config.clone(),
-            weight_bytes: weights.bytes(),
             info,
             process: std::process::id(),
         })
@@ -94,23 +106,18 @@ impl Backend for Onnx {
     }
 
     fn forward(&mut self, batch: &TokenBatch) -> Result<HiddenRows> {
-        let Self { session, rope, .. } = self;
-        let Some(session) = session
-            .as_mut()
-            .filter(|_| std::process::id() == self.process)
-        else {
+        let model = self.model.as_mut();
+        let Some(model) = model.filter(|_| std::process::id() == self.process) else {
             let message = "the process was forked after the model was loaded; load it in the child";
             return Err(failed("forward", message));
         };
-        let config = &self.config;
+        let model = RefCell::new(model);
         let check = |part: &TokenBatch| {
-            let need = Need::of(part, config, Attention::Stored);
+            let need = model.borrow().need(part);
             need.check(memory::available(), "on this machine")
         };
-        let hidden = config.hidden_size();
         run_admitted(ONNX, batch, &check, &mut |part| {
-            let data = session.run(part, rope, hidden)?;
-            Ok(HiddenRows { data, hidden })
+            model.borrow_mut().run(part)
         })
     }
 
@@ -169,7 +176,7 @@ impl Drop for Onnx {
     /// In a forked child the session's threads do not exist: ending it would wait for them forever.
     fn drop(&mut self) {
         if std::process::id() != self.process {
-            std::mem::forget(self.session.take());
+            std::mem::forget(self.model.take());
         }
     }
 }

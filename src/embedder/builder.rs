@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use super::{Embedder, Encoder, Runner};
 #[cfg(feature = "onnx")]
+use crate::backend::Waiting;
+#[cfg(feature = "onnx")]
 use crate::backend::execution_provider::ExecutionProvider;
 use crate::backend::select::{self, Fallback, Request};
 use crate::backend::{Backend, BackendChoice, BackendInfo, Device, Precision};
@@ -130,7 +132,7 @@ impl EmbedderBuilder {
     }
 
     /// The threads that ONNX Runtime shares one operation among; one for each physical core
-    /// unless set. They sleep between calls and are pinned to no core.
+    /// unless set.
     #[cfg(feature = "onnx")]
     pub fn threads(mut self, threads: NonZeroUsize) -> Self {
         self.request.onnx.threads = Some(threads);
@@ -158,6 +160,22 @@ impl EmbedderBuilder {
     #[cfg(feature = "onnx")]
     pub fn engine_cache(mut self, folder: impl Into<PathBuf>) -> Self {
         self.request.onnx.engine_cache = Some(folder.into());
+        self
+    }
+
+    /// What ONNX Runtime's threads do between two pieces of work; [`Waiting::Sleep`] unless set.
+    #[cfg(feature = "onnx")]
+    pub fn waiting(mut self, waiting: Waiting) -> Self {
+        self.request.onnx.waiting = waiting;
+        self
+    }
+
+    /// Pins each of ONNX Runtime's threads to a processor, counted from 0; without this they run
+    /// where the system puts them. The calling thread takes part in the work and is not pinned, so
+    /// this takes one processor less than there are [`threads`](Self::threads).
+    #[cfg(feature = "onnx")]
+    pub fn pin_threads(mut self, processors: impl Into<Vec<usize>>) -> Self {
+        self.request.onnx.pinned = processors.into();
         self
     }
 

@@ -97,7 +97,7 @@ impl Encoder {
     }
 
     fn limit(&self, options: &EmbedOptions) -> Result<usize> {
-        let limit = self.max_tokens;
+        let limit = self.max_tokens();
         match options.max_tokens {
             None => Ok(limit),
             Some(n) if (1..=limit).contains(&n) => Ok(n),

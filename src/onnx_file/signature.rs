@@ -1,12 +1,8 @@
 //! What a graph is fed and what is taken from it, bound by names, types and ranks.
 
-use super::graph::{Contents, Declared, Dimension};
-
-/// Type numbers of ONNX.
-const FLOAT: u64 = 1;
-const INT32: u64 = 6;
-const INT64: u64 = 7;
-const FLOAT16: u64 = 10;
+use super::declared::{Declared, Dimension};
+use super::graph::Contents;
+use super::mismatch::{FLOAT, FLOAT16, INT32, INT64, Mismatch, mismatch, names, shown, wrong_type};
 
 const POOLED: &str = "sentence_embedding";
 const TOKENS: [&str; 2] = ["last_hidden_state", "token_embeddings"];
@@ -79,14 +75,6 @@ pub(crate) enum OutputKind {
 pub(crate) enum Rows {
     Any,
     One,
-}
-
-/// Why a graph cannot be bound: which value, what was expected, what was found.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Mismatch {
-    pub(super) value: String,
-    pub(super) expected: String,
-    pub(super) found: String,
 }
 
 pub(super) fn bind(contents: &Contents) -> Result<Signature, Mismatch> {
@@ -239,58 +227,4 @@ fn float(declared: &Declared) -> Result<Float, Mismatch> {
         FLOAT16 => Ok(Float::F16),
         other => Err(wrong_type(declared, "float or float16", other)),
     }
-}
-
-fn wrong_type(declared: &Declared, expected: &str, found: u64) -> Mismatch {
-    let found = format!("{} (type {found})", type_name(found));
-    mismatch(
-        &declared.name,
-        &format!("elements of type {expected}"),
-        found,
-    )
-}
-
-/// The types that a real file may well have.
-pub(super) fn type_name(number: u64) -> &'static str {
-    match number {
-        FLOAT => "float32",
-        2 => "uint8",
-        3 => "int8",
-        INT32 => "int32",
-        INT64 => "int64",
-        9 => "bool",
-        FLOAT16 => "float16",
-        11 => "double",
-        16 => "bfloat16",
-        21 => "uint4",
-        22 => "int4",
-        _ => "another type",
-    }
-}
-
-fn mismatch(value: &str, expected: &str, found: impl Into<String>) -> Mismatch {
-    Mismatch {
-        value: crate::json::shorten(value),
-        expected: expected.to_owned(),
-        found: crate::json::shorten(&found.into()),
-    }
-}
-
-fn names(values: &[Declared]) -> String {
-    let names: Vec<&str> = values.iter().map(|value| value.name.as_str()).collect();
-    names.join(", ")
-}
-
-fn shown(shape: Option<&[Dimension]>) -> String {
-    let Some(shape) = shape else {
-        return "no shape".to_owned();
-    };
-    let sizes: Vec<String> = shape
-        .iter()
-        .map(|dimension| match dimension {
-            Dimension::Fixed(size) => size.to_string(),
-            Dimension::Free => "any".to_owned(),
-        })
-        .collect();
-    format!("shape ({})", sizes.join(", "))
 }

@@ -121,6 +121,18 @@ pub(super) fn integers(value: Value<'_>, into: &mut Vec<u64>) -> Result<(), Stri
     Ok(())
 }
 
+/// The text in the field `number` of a message; empty where there is none.
+pub(super) fn text_of(message: &[u8], number: u32) -> Result<&str, String> {
+    let mut text = None;
+    for field in Fields::of(message) {
+        match field? {
+            (found, value) if found == number => once(&mut text, value.text()?, "a name")?,
+            _ => {}
+        }
+    }
+    Ok(text.unwrap_or_default())
+}
+
 /// Fills a field that a message has once. Readers merge or overwrite a second one, each its own way.
 pub(super) fn once<T>(slot: &mut Option<T>, value: T, name: &str) -> Result<(), String> {
     match slot.replace(value) {

@@ -9,7 +9,7 @@ use super::error::ServiceError;
 use super::options::default_text_bytes;
 use super::queue::{Arrival, Id, Refused, Work};
 use super::request::{Input, Lane, Request};
-use super::shared::Shared;
+use super::shared::{Loaded, Shared};
 use super::ticket::{Answer, Shape, Ticket};
 use crate::embedder::Encoder;
 use crate::error::Error;
@@ -28,11 +28,27 @@ impl Shared {
         {
             return Err(ServiceError::DeadlineExceeded);
         }
-        let bytes = self.check(&request, &loaded.encoder).map_err(invalid)?;
-        let dimensions = loaded
-            .encoder
-            .dimensions(&request.options)
-            .map_err(invalid)?;
+        let (arrival, answer) = self.arrival(request, loaded, accepted).map_err(invalid)?;
+        match self.handoff.accept(arrival) {
+            Ok(id) => Ok((id, answer)),
+            Err(Refused::Closed) => Err(ServiceError::ShuttingDown),
+            Err(Refused::Full) => {
+                let waiting = self.waiting_tokens();
+                let retry_after = self.stats().retry_after(waiting);
+                Err(ServiceError::Overloaded { retry_after })
+            }
+        }
+    }
+
+    /// The request as the queue takes it, and the way to its answer.
+    fn arrival(
+        &self,
+        request: Request,
+        loaded: &Loaded,
+        accepted: Instant,
+    ) -> Result<(Arrival<Arc<Ticket>>, oneshot::Receiver<Answer>), Error> {
+        let bytes = self.check(&request, &loaded.encoder)?;
+        let dimensions = loaded.encoder.dimensions(&request.options)?;
         let (ticket, answer) = Ticket::new(Shape {
             accepted,
             dimensions,
@@ -59,13 +75,7 @@ impl Shared {
             work,
             ticket: Arc::new(ticket),
         };
-        match self.handoff.accept(arrival) {
-            Ok(id) => Ok((id, answer)),
-            Err(Refused::Closed) => Err(ServiceError::ShuttingDown),
-            Err(Refused::Full) => Err(ServiceError::Overloaded {
-                retry_after: self.stats().retry_after(self.waiting_tokens()),
-            }),
-        }
+        Ok((arrival, answer))
     }
 
     fn waiting_tokens(&self) -> usize {

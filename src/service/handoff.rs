@@ -1,6 +1,7 @@
 //! The one lock between callers, tokenizers, the device's thread and the timer.
 //!
-//! The queue does the work; this file waits and wakes. Nothing is computed under the lock.
+//! The queue does the work; this file waits and wakes. The longest thing that is done under the
+//! lock is to sort what waits by length.
 
 use std::time::Instant;
 
@@ -28,7 +29,7 @@ pub(crate) enum Tick<K> {
     End,
 }
 
-/// What the next of a series of waits is for, or that the service goes on.
+/// Whether the service goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Open,

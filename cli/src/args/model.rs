@@ -8,6 +8,8 @@ use qwen3_embedding::ExecutionProvider;
 use qwen3_embedding::{BackendChoice, Device, EmbedderBuilder, Pooling, Precision};
 
 use super::choice::one_of;
+#[cfg(feature = "onnx")]
+use super::threads::ThreadArgs;
 use crate::failure::Failure;
 
 const BACKENDS: &[(&str, BackendChoice)] = &[
@@ -79,6 +81,9 @@ pub(crate) struct ModelArgs {
     #[cfg(feature = "onnx")]
     #[command(flatten)]
     onnx: OnnxArgs,
+    #[cfg(feature = "onnx")]
+    #[command(flatten)]
+    threads: ThreadArgs,
 }
 
 /// What only ONNX Runtime takes.
@@ -127,7 +132,7 @@ impl ModelArgs {
             .precision(self.precision);
         #[cfg(feature = "onnx")]
         {
-            builder = self.onnx.apply(builder);
+            builder = self.threads.apply(self.onnx.apply(builder));
         }
         if let Some(file) = &self.onnx_file {
             builder = builder.onnx_file(file);

@@ -1,6 +1,6 @@
 //! Devices, limits and admission: what must hold before MLX is handed work.
 
-use super::array::{MLX, failed};
+use super::array::failed;
 use super::ffi::bridge::{self, DeviceKind as BridgeDevice};
 use crate::backend::admission::{Attention, Need};
 use crate::backend::{BackendInfo, Device, DeviceKind, Precision};
@@ -108,21 +108,6 @@ pub(super) fn free_memory() -> Result<usize> {
     let limit = bridge::memory_limit().map_err(|e| failed("memory_limit", e))?;
     let active = bridge::active_memory().map_err(|e| failed("active_memory", e))?;
     Ok(limit.saturating_sub(active))
-}
-
-/// Whether a model's weights can be held, checked before MLX is called: on a CPU it answers an
-/// allocation failure with a null buffer, and the system may promise memory that it has not.
-pub(super) fn check_weights(elements: u64, precision: Dtype) -> Result<()> {
-    let needed = elements.saturating_mul(precision.size() as u64);
-    let free = free_memory()?;
-    match usize::try_from(needed) {
-        Ok(bytes) if bytes <= free => Ok(()),
-        _ => Err(Error::ModelTooLarge {
-            backend: MLX,
-            needed,
-            free: free as u64,
-        }),
-    }
 }
 
 /// Whether the batch's arrays can be addressed and, as far as can be told, held.

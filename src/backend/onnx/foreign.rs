@@ -6,11 +6,10 @@ mod pool;
 mod run;
 mod trial;
 
-use std::num::NonZeroUsize;
-
 use super::library::{self, ONNX};
 use super::providers::Provider;
-use super::{Options, failed, memory, threads};
+use super::threads::Threads;
+use super::{Options, failed, memory};
 use crate::backend::admission::run_admitted;
 use crate::backend::execution_provider::ExecutionProvider;
 use crate::backend::{Backend, BackendInfo, HiddenRows, MemoryUse};
@@ -54,11 +53,9 @@ impl Foreign {
         options: &Options,
     ) -> Result<Self> {
         let library = library::load(options.library.as_deref())?;
-        let threads = options.threads;
-        let threads = threads.map_or_else(threads::default_count, NonZeroUsize::get);
         let kind = info.execution_provider.unwrap_or(ExecutionProvider::Cpu);
         let provider = Provider::new(kind, model.precision(), options);
-        let mut graph = Graph::load(library, model, &provider, threads)?;
+        let mut graph = Graph::load(library, model, &provider, &Threads::of(options)?)?;
         let batching = match model.signature().rows {
             Rows::One => Batching::Alone,
             Rows::Any => trial::batching(&mut graph, model)?,

@@ -24,6 +24,17 @@ pub(super) struct Library {
     pub(super) environment: Environment,
     pub(super) path: PathBuf,
     pub(super) version: String,
+    minor: Option<u32>,
+}
+
+/// The first minor version whose GroupQueryAttention stores no scores on a CPU.
+const BLOCKWISE_ATTENTION: u32 = 28;
+
+impl Library {
+    /// Whether GroupQueryAttention goes through the keys in blocks instead of storing all scores.
+    pub(super) fn has_blockwise_attention(&self) -> bool {
+        self.minor.is_some_and(|minor| minor >= BLOCKWISE_ATTENTION)
+    }
 }
 
 /// What keeps the library from reporting usage.
@@ -94,11 +105,12 @@ fn open(path: PathBuf) -> Result<Library> {
         .build()
         .map_err(|error| unavailable(format!("{}: {error}", path.display())))?;
     environment.set_log_level(LogLevel::Warning);
-    let version = version(ort::util::probe(&path), ort::info());
+    let minor = ort::util::probe(&path);
     Ok(Library {
         environment,
         path,
-        version,
+        version: version(minor, ort::info()),
+        minor,
     })
 }
 

@@ -1,14 +1,14 @@
 //! ONNX operators over the model editor: each method adds one node and gives its output's name.
 
-use std::fmt::Debug;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use ort::Result;
 use ort::editor::{Graph, Model, Node, ONNX_DOMAIN, Opset};
 use ort::memory::Allocator;
 use ort::operator::Attribute;
 use ort::value::{
-    Outlet, PrimitiveTensorElementType, Shape, SymbolicDimensions, Tensor, TensorElementType,
-    ValueType,
+    DynTensor, DynValue, Outlet, Shape, SymbolicDimensions, Tensor, TensorElementType, ValueType,
 };
 
 /// `Attention`, `RotaryEmbedding` and `RMSNormalization` came with this version.
@@ -27,10 +27,26 @@ const FLOAT16: i64 = 10;
 /// The name of an input, a weight or a node's output.
 pub(super) type Value = String;
 
+/// Where an array that a graph reads lies.
+pub(super) enum Weight {
+    /// With the caller, who gives it to each run.
+    Input(Arc<DynValue>),
+    /// With the session, which may move it to its device or repack it.
+    Initializer(DynTensor),
+}
+
 /// A graph being written. Shapes in comments: B sequences, L tokens.
 pub(super) struct Ops {
     graph: Graph,
     nodes: usize,
+    weights: BTreeMap<Value, Arc<DynValue>>,
+}
+
+/// A finished model and what its sessions must be given in each run.
+pub(super) struct Built {
+    pub(super) model: Model,
+    /// Inputs that are always the same.
+    pub(super) weights: BTreeMap<Value, Arc<DynValue>>,
 }
 
 impl Ops {
@@ -38,41 +54,52 @@ impl Ops {
         Ok(Self {
             graph: Graph::new()?,
             nodes: 0,
+            weights: BTreeMap::new(),
         })
     }
 
     /// The finished model.
-    pub(super) fn finish(mut self, inputs: Vec<Outlet>, outputs: Vec<Outlet>) -> Result<Model> {
-        self.graph.set_inputs(inputs)?;
+    pub(super) fn finish(mut self, inputs: Vec<Outlet>, outputs: Vec<Outlet>) -> Result<Built> {
+        let weights = self.weights.iter();
+        let weights = weights.map(|(name, array)| Outlet::new(name, array.dtype().clone()));
+        self.graph.set_inputs(inputs.into_iter().chain(weights))?;
         self.graph.set_outputs(outputs)?;
         let opsets = [Opset::new(ONNX_DOMAIN, OPSET)?, Opset::new(CONTRIB, 1)?];
         let mut model = Model::new(opsets)?;
         model.set_graph(self.graph)?;
-        Ok(model)
+        Ok(Built {
+            model,
+            weights: self.weights,
+        })
     }
 
-    /// A weight, shared with the session and not copied.
-    pub(super) fn weight<T: PrimitiveTensorElementType + Debug>(
-        &mut self,
-        name: &str,
-        tensor: Tensor<T>,
-    ) -> Result<Value> {
-        let shared = tensor.shape().num_elements() * size_of::<T>() >= SMALLEST_SHARED;
-        self.graph.add_initializer(name, tensor, shared)?;
+    /// A weight. As an input any number of sessions can share it: ONNX Runtime shares initializers
+    /// only in place of others of the same size, which it must be given first.
+    pub(super) fn weight(&mut self, name: &str, weight: Weight) -> Result<Value> {
+        match weight {
+            Weight::Input(array) => {
+                self.weights.insert(name.to_owned(), array);
+            }
+            Weight::Initializer(array) => {
+                let shared = array.shape().num_elements() >= SMALLEST_SHARED;
+                self.graph.add_initializer(name, array, shared)?;
+            }
+        }
         Ok(name.to_owned())
     }
 
-    /// `weight @ x.T`: a linear layer `(out, in)` of rows `(T, in)`, its output standing in columns
-    /// `(out, T)`.
-    ///
-    /// A constant on the right would be copied into ONNX Runtime's own layout, beside the original
-    /// until all are, and is slower for the few tokens of a query.
-    pub(super) fn linear(&mut self, weight: &str, x: &str) -> Result<Value> {
+    /// A linear layer `(out, in)` of rows `(T, in)`: `weight @ x.T`, whose output stands in columns
+    /// `(out, T)`, or `x @ weight.T`, whose output stands in rows `(T, out)`.
+    pub(super) fn linear(&mut self, weight: &str, x: &str, side: Side) -> Result<Value> {
         let attributes = vec![Attribute::new("transB", 1i64)?];
-        self.node_in(CONTRIB, "FusedMatMul", &[weight, x], attributes)
+        let inputs = match side {
+            Side::Left => [weight, x],
+            Side::Right => [x, weight],
+        };
+        self.node_in(CONTRIB, "FusedMatMul", &inputs, 1, attributes)
     }
 
-    /// `weight @ x`: as [`linear`](Self::linear), of columns `(in, T)`.
+    /// `weight @ x`: as [`linear`](Self::linear), of columns `(in, T)` to columns.
     pub(super) fn linear_of_columns(&mut self, weight: &str, x: &str) -> Result<Value> {
         self.node("MatMul", &[weight, x], vec![])
     }
@@ -81,9 +108,9 @@ impl Ops {
     /// `FusedMatMul`, for which the processor has no f16 kernel.
     pub(super) fn half_linear(&mut self, weight: &str, x: &str) -> Result<Value> {
         let x = self.cast(x, FLOAT16)?;
-        let columns = self.rows(&x)?;
+        let columns = self.transpose(&x, &[1, 0])?;
         let columns = self.linear_of_columns(weight, &columns)?;
-        let rows = self.rows(&columns)?;
+        let rows = self.transpose(&columns, &[1, 0])?;
         self.widened(&rows)
     }
 
@@ -96,13 +123,10 @@ impl Ops {
         self.node("Cast", &[x], vec![Attribute::new("to", to)?])
     }
 
-    /// Columns `(out, T)` to rows `(T, out)`.
-    pub(super) fn rows(&mut self, x: &str) -> Result<Value> {
-        self.node(
-            "Transpose",
-            &[x],
-            vec![Attribute::new("perm", vec![1i64, 0])?],
-        )
+    /// Its axes in another order.
+    pub(super) fn transpose(&mut self, x: &str, axes: &[i64]) -> Result<Value> {
+        let attributes = vec![Attribute::new("perm", axes.to_vec())?];
+        self.node("Transpose", &[x], attributes)
     }
 
     pub(super) fn add(&mut self, a: &str, b: &str) -> Result<Value> {
@@ -139,14 +163,17 @@ impl Ops {
         self.node("Reshape", &[x, shape], vec![])
     }
 
-    /// The shape of `x` and then `axis`, for [`reshape_to`](Self::reshape_to).
-    pub(super) fn shape_and(&mut self, x: &str, axis: i64) -> Result<Value> {
-        let (shape, axis) = (self.node("Shape", &[x], vec![])?, self.constant(&[axis])?);
-        self.node(
-            "Concat",
-            &[&shape, &axis],
-            vec![Attribute::new("axis", 0i64)?],
-        )
+    /// The first axes of `x` and then those of `then`, for [`reshape_to`](Self::reshape_to).
+    pub(super) fn shape_and(&mut self, x: &str, axes: i64, then: &[i64]) -> Result<Value> {
+        let first = vec![Attribute::new("end", axes)?];
+        let (shape, then) = (self.node("Shape", &[x], first)?, self.constant(then)?);
+        let along = vec![Attribute::new("axis", 0i64)?];
+        self.node("Concat", &[&shape, &then], along)
+    }
+
+    /// Repeats `x` along its axes of length 1 to those that `shape` holds.
+    pub(super) fn expand(&mut self, x: &str, shape: &str) -> Result<Value> {
+        self.node("Expand", &[x, shape], vec![])
     }
 
     /// Axes of length 1 at these places of the result.
@@ -177,26 +204,56 @@ impl Ops {
         self.node("RotaryEmbedding", &[x, cos, sin, positions], attributes)
     }
 
-    /// Grouped-query attention of `(B, L, heads * D)`, scaled by `1 / sqrt(D)`.
+    /// Attention scaled by `1 / sqrt(D)`, to `(B, L, H * D)`, by the standard operator, which
+    /// stores all scores: `(B, H, L, S)`. Keys and values of `past` stand before the others. Without
+    /// `allowed`, a boolean array that broadcasts to the scores, it is causal.
     pub(super) fn attention(
         &mut self,
-        [queries, keys, values]: [&str; 3],
-        [heads, kv_heads]: [i64; 2],
-        mask: Mask<'_>,
+        attending: &Attending<'_>,
+        past: Option<[&str; 2]>,
+        allowed: Option<&str>,
     ) -> Result<Value> {
-        let mut attributes = vec![
-            Attribute::new("q_num_heads", heads)?,
-            Attribute::new("kv_num_heads", kv_heads)?,
-        ];
-        match mask {
-            Mask::Causal => {
-                attributes.push(Attribute::new("is_causal", 1i64)?);
-                self.node("Attention", &[queries, keys, values], attributes)
-            }
-            Mask::Allowed(allowed) => {
-                self.node("Attention", &[queries, keys, values, allowed], attributes)
-            }
+        let [keys, values] = attending.keys_and_values;
+        let [past_keys, past_values] = past.unwrap_or_default();
+        let mut attributes = attending.attributes("q_num_heads")?;
+        if allowed.is_none() {
+            attributes.push(Attribute::new("is_causal", 1i64)?);
         }
+        let allowed = allowed.unwrap_or_default();
+        let inputs = [
+            attending.queries,
+            keys,
+            values,
+            allowed,
+            past_keys,
+            past_values,
+        ];
+        // With a past the operator insists on giving out all keys and values.
+        let outputs = if past.is_some() { 3 } else { 1 };
+        let used = inputs.iter().rposition(|name| !name.is_empty());
+        let inputs = &inputs[..=used.unwrap_or_default()];
+        self.node_in(ONNX_DOMAIN, "Attention", inputs, outputs, attributes)
+    }
+
+    /// As [`attention`](Self::attention), causal and without a past, by ONNX Runtime's own operator,
+    /// which goes through the keys in blocks and stores no scores.
+    pub(super) fn grouped(
+        &mut self,
+        attending: &Attending<'_>,
+        [last_keys, total_keys]: [&str; 2],
+    ) -> Result<Value> {
+        let [keys, values] = attending.keys_and_values;
+        let inputs = [
+            attending.queries,
+            keys,
+            values,
+            "",
+            "",
+            last_keys,
+            total_keys,
+        ];
+        let attributes = attending.attributes("num_heads")?;
+        self.node_in(CONTRIB, "GroupQueryAttention", &inputs, 3, attributes)
     }
 
     fn constant(&mut self, values: &[i64]) -> Result<Value> {
@@ -208,7 +265,7 @@ impl Ops {
     }
 
     fn node(&mut self, op: &str, inputs: &[&str], attributes: Vec<Attribute>) -> Result<Value> {
-        self.node_in(ONNX_DOMAIN, op, inputs, attributes)
+        self.node_in(ONNX_DOMAIN, op, inputs, 1, attributes)
     }
 
     fn node_in(
@@ -216,10 +273,12 @@ impl Ops {
         domain: &str,
         op: &str,
         inputs: &[&str],
+        outputs: usize,
         attributes: Vec<Attribute>,
     ) -> Result<Value> {
         let output = self.fresh(op);
-        let outputs = [output.as_str()];
+        let others = (1..outputs).map(|n| format!("{output}_{n}"));
+        let outputs: Vec<String> = [output.clone()].into_iter().chain(others).collect();
         let node = Node::new(op, domain, &output, inputs, outputs, attributes)?;
         self.graph.add_node(node)?;
         Ok(output)
@@ -231,13 +290,30 @@ impl Ops {
     }
 }
 
-/// What a query may attend to.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Mask<'a> {
-    /// Keys up to its own place.
-    Causal,
-    /// Keys where this boolean array, which broadcasts to `(B, heads, queries, keys)`, is true.
-    Allowed(&'a str),
+/// The side of a product on which a weight stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    Left,
+    Right,
+}
+
+/// What attention reads: queries `(B, L, H * D)`, keys and values `(B, L, KV * D)`.
+pub(super) struct Attending<'a> {
+    pub(super) queries: &'a str,
+    pub(super) keys_and_values: [&'a str; 2],
+    /// H and KV.
+    pub(super) heads: [i64; 2],
+}
+
+impl Attending<'_> {
+    /// The numbers of heads; operators differ in what they call the queries'.
+    fn attributes(&self, queries: &str) -> Result<Vec<Attribute>> {
+        let [heads, kv_heads] = self.heads;
+        Ok(vec![
+            Attribute::new(queries, heads)?,
+            Attribute::new("kv_num_heads", kv_heads)?,
+        ])
+    }
 }
 
 /// An input or output of the graph; -1 is an axis that differs from run to run.

@@ -11,7 +11,7 @@ use ort::value::{Tensor, TensorElementType};
 
 use super::Options;
 use super::library::{self, Library};
-use super::ops::{Ops, outlet};
+use super::ops::{Ops, Weight, outlet};
 use super::placement::{Listener, Placement};
 use crate::backend::DeviceKind;
 use crate::backend::execution_provider::ExecutionProvider;
@@ -173,11 +173,11 @@ fn one_product() -> ort::Result<ort::editor::Model> {
     const WIDTH: usize = 16;
     let mut ops = Ops::new()?;
     let weight = Tensor::<f32>::new(&ort::memory::Allocator::default(), [WIDTH, WIDTH])?;
-    let weight = ops.weight("weight", weight)?;
+    let weight = ops.weight("weight", Weight::Initializer(weight.upcast()))?;
     let shape = [-1, WIDTH as i64];
     let product = ops.linear_of_columns("x", &weight)?;
     let outlet = |name: &str| outlet(name, TensorElementType::Float32, &shape);
-    ops.finish(vec![outlet("x")], vec![outlet(&product)])
+    Ok(ops.finish(vec![outlet("x")], vec![outlet(&product)])?.model)
 }
 
 #[cfg(test)]

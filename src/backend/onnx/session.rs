@@ -1,71 +1,90 @@
-//! A session of ONNX Runtime over the Qwen3 graph: batches in, rows out.
+//! One session of ONNX Runtime over a graph that was built in memory.
 
-use ort::editor::Model;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use ort::logging::LogLevel;
 use ort::session::builder::{AutoDevicePolicy, GraphOptimizationLevel, SessionBuilder};
-use ort::session::{RunOptions, SessionInputValue};
-use ort::value::{Tensor, TensorRef};
+use ort::session::{RunOptions, SessionInputValue, SessionOutputs};
+use ort::value::DynValue;
 
 use super::failed;
-use super::graph::{COSINES, INPUT_IDS, LAST_TOKENS, POSITION_IDS, SINES};
 use super::library::Library;
+use super::ops::Built;
 use super::providers::Provider;
-use super::rope::Rope;
-use crate::batch::TokenBatch;
+use super::threads::{Threads, Waiting};
 use crate::error::Result;
+
+/// What a run is given, by name.
+pub(super) type Inputs<'a> = Vec<(Cow<'a, str>, SessionInputValue<'a>)>;
+
+/// Up to so many tokens a run leaves its memory to the next one, which need not ask the system for it
+/// anew: for 512 tokens of the 0.6B, 50 MB.
+const KEPT_TOKENS: usize = 512;
 
 /// A loaded graph and what each run of it needs.
 pub(super) struct Session {
     session: ort::session::Session,
-    run_options: RunOptions,
+    weights: BTreeMap<String, Arc<DynValue>>,
+    keep: RunOptions,
+    give_back: RunOptions,
 }
 
 impl Session {
     pub(super) fn new(
         library: &Library,
-        model: Model,
+        built: Built,
         provider: &Provider,
-        threads: usize,
+        threads: &Threads,
     ) -> Result<Self> {
         let options = || -> ort::Result<_> {
-            Ok((self::options(library, provider, threads)?, run_options()?))
+            let keep = run_options(Freed::Kept)?;
+            let give_back = run_options(Freed::GivenBack)?;
+            Ok((self::options(library, provider, threads)?, keep, give_back))
         };
-        let (options, run_options) = options().map_err(|error| failed("load", error))?;
+        let (options, keep, give_back) = options().map_err(|error| failed("load", error))?;
+        let Built { model, weights } = built;
         let session = provider.session(options, |options| model.into_session(&options));
         Ok(Self {
             session: session.map_err(|error| failed("load", error))?,
-            run_options,
+            weights,
+            keep,
+            give_back,
         })
     }
 
-    /// The last tokens' rows, `[rows, hidden]`.
-    pub(super) fn run(
-        &mut self,
-        batch: &TokenBatch,
-        rope: &mut Rope,
-        hidden: usize,
-    ) -> Result<Vec<f32>> {
-        let failed = |error: ort::Error| failed("run", error);
-        let inputs = inputs(batch, rope).map_err(failed)?;
-        let session = &mut self.session;
-        let outputs = session
-            .run_with_options(inputs, &self.run_options)
-            .map_err(failed)?;
-        let (shape, data) = outputs[0].try_extract_tensor::<f32>().map_err(failed)?;
-        let expected = [batch.rows() as i64, hidden as i64];
-        if **shape != expected {
-            let message = format!("expected an output of shape {expected:?}, found {shape}");
-            return Err(super::failed("run", message));
-        }
-        Ok(data.to_vec())
+    /// Runs `tokens` tokens.
+    pub(super) fn run<'a>(
+        &'a mut self,
+        mut inputs: Inputs<'a>,
+        tokens: usize,
+    ) -> Result<SessionOutputs<'a>> {
+        let weights = self.weights.iter();
+        inputs.extend(weights.map(|(name, array)| (name.as_str().into(), (&**array).into())));
+        let options = match tokens {
+            ..=KEPT_TOKENS => &self.keep,
+            _ => &self.give_back,
+        };
+        let outputs = self.session.run_with_options(inputs, options);
+        outputs.map_err(|error| failed("run", error))
     }
 }
 
+/// What becomes of the memory of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Freed {
+    Kept,
+    GivenBack,
+}
+
 /// Of every run, whatever the graph.
-pub(super) fn run_options() -> ort::Result<RunOptions> {
+pub(super) fn run_options(freed: Freed) -> ort::Result<RunOptions> {
     let mut options = RunOptions::new()?;
-    // The arena never gives memory back by itself.
-    options.set("memory.enable_memory_arena_shrinkage", "cpu:0")?;
+    if freed == Freed::GivenBack {
+        // The arena never gives memory back by itself.
+        options.set("memory.enable_memory_arena_shrinkage", "cpu:0")?;
+    }
     // A session on an accelerator is made with a finer log than its runs need.
     options.set_log_level(LogLevel::Warning)?;
     Ok(options)
@@ -75,37 +94,19 @@ pub(super) fn run_options() -> ort::Result<RunOptions> {
 pub(super) fn options(
     library: &Library,
     provider: &Provider,
-    threads: usize,
+    threads: &Threads,
 ) -> ort::Result<SessionBuilder> {
-    let options = ort::session::Session::builder(&library.environment)?;
-    Ok(provider
-        .register(options)?
+    let options = provider
+        .register(ort::session::Session::builder(&library.environment)?)?
         // `ort` would let ONNX Runtime look for an NPU.
         .with_auto_device(AutoDevicePolicy::PreferCPU)?
         .with_optimization_level(GraphOptimizationLevel::All)?
-        .with_intra_threads(threads)?
-        // Spinning threads would take the cores from whoever else needs them.
-        .with_intra_op_spinning(false)?)
-}
-
-fn inputs<'a>(
-    batch: &TokenBatch,
-    rope: &'a mut Rope,
-) -> ort::Result<Vec<(&'static str, SessionInputValue<'a>)>> {
-    let (rows, width) = (batch.rows(), batch.width());
-    let ids: Vec<i64> = batch.ids().iter().map(|&id| i64::from(id)).collect();
-    let positions: Vec<i64> = (0..rows).flat_map(|_| 0..width as i64).collect();
-    let last: Vec<i64> = batch.last_tokens().map(|token| token as i64).collect();
-    let positions = Tensor::from_array(([rows, width], positions))?;
-    let angles = [width, rope.width()];
-    let [cosines, sines] = rope.tables(width);
-    let cosines = TensorRef::from_array_view((angles, cosines))?;
-    let sines = TensorRef::from_array_view((angles, sines))?;
-    Ok(vec![
-        (INPUT_IDS, Tensor::from_array(([rows * width], ids))?.into()),
-        (POSITION_IDS, positions.into()),
-        (LAST_TOKENS, Tensor::from_array(([rows], last))?.into()),
-        (COSINES, cosines.into()),
-        (SINES, sines.into()),
-    ])
+        // ONNX Runtime would keep a plan for every shape it has seen.
+        .with_memory_pattern(false)?
+        .with_intra_threads(threads.count)?
+        .with_intra_op_spinning(threads.waiting == Waiting::Spin)?;
+    Ok(match threads.affinities() {
+        Some(list) => options.with_config_entry("session.intra_op_thread_affinities", list)?,
+        None => options,
+    })
 }

@@ -1,71 +1,146 @@
-//! Checkpoint tensors into arrays of ONNX Runtime's own, converted window by window.
+//! Checkpoint tensors as arrays of ONNX Runtime: matrices in the precision that runs, vectors in
+//! f32.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use half::f16;
 use ort::memory::Allocator;
-use ort::value::{PrimitiveTensorElementType, Tensor as Array};
+use ort::value::{DynValue, PrimitiveTensorElementType, Tensor as Array};
 
 use super::failed;
-use crate::checkpoint::Checkpoint;
+use super::ops::Weight;
+use crate::checkpoint::{Checkpoint, Tensor};
 use crate::dtype::Dtype;
 use crate::error::Result;
 
-/// Loads tensors of one checkpoint. Beside the arrays themselves, loading holds one window of a
-/// tensor.
-pub(super) struct Weights<'a> {
-    checkpoint: &'a Checkpoint,
-    /// Of matrices; vectors are always f32.
-    pub(super) precision: Dtype,
-    /// Of all arrays.
+/// The weights of one model.
+pub(super) struct Weights {
+    precision: Dtype,
     bytes: usize,
+    source: Source,
 }
 
-impl<'a> Weights<'a> {
-    pub(super) fn of(checkpoint: &'a Checkpoint, precision: Dtype) -> Self {
-        Self {
-            checkpoint,
-            precision,
-            bytes: 0,
+enum Source {
+    /// Arrays by their keys in the checkpoint. All of a model's sessions read these.
+    Shared(BTreeMap<String, Arc<DynValue>>),
+    /// Read for the one session that takes them.
+    Own(Checkpoint),
+}
+
+impl Weights {
+    /// Loads every tensor. Beside the arrays themselves, loading holds one window of a tensor.
+    pub(super) fn shared(checkpoint: &Checkpoint, precision: Dtype) -> Result<Self> {
+        let mut arrays = BTreeMap::new();
+        for key in checkpoint.keys() {
+            let tensor = checkpoint.tensor(key)?;
+            let array = match stored_as(&tensor, precision) {
+                Dtype::F16 => outside(&tensor, f16::from_f32)?,
+                _ => outside(&tensor, |value| value)?,
+            };
+            arrays.insert(key.to_owned(), Arc::new(array));
         }
+        Ok(Self {
+            precision,
+            bytes: bytes(checkpoint, precision)?,
+            source: Source::Shared(arrays),
+        })
     }
 
-    /// Bytes of all arrays loaded so far.
+    /// Loads each tensor when a graph asks for it, and leaves it to that graph's session.
+    pub(super) fn own(checkpoint: &Checkpoint, precision: Dtype) -> Result<Self> {
+        Ok(Self {
+            precision,
+            bytes: bytes(checkpoint, precision)?,
+            source: Source::Own(checkpoint.clone()),
+        })
+    }
+
+    /// Of matrices.
+    pub(super) fn precision(&self) -> Dtype {
+        self.precision
+    }
+
+    /// Bytes of all arrays.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// A tensor, laid out as in the file.
-    pub(super) fn get(&mut self, key: &str) -> Result<Array<f32>> {
-        self.load(key, |value| value)
+    /// An array, laid out as in the file. What is too large for f16 becomes infinite, and with it
+    /// every vector, which is found out.
+    pub(super) fn get(&self, key: &str) -> Result<Weight> {
+        match &self.source {
+            Source::Shared(arrays) => {
+                let array = arrays.get(key).cloned();
+                let array = array.ok_or_else(|| failed("weights", format!("no tensor {key}")))?;
+                Ok(Weight::Input(array))
+            }
+            Source::Own(checkpoint) => {
+                let tensor = checkpoint.tensor(key)?;
+                Ok(Weight::Initializer(
+                    match stored_as(&tensor, self.precision) {
+                        Dtype::F16 => inside(&tensor, f16::from_f32)?.upcast(),
+                        _ => inside(&tensor, |value| value)?.upcast(),
+                    },
+                ))
+            }
+        }
     }
+}
 
-    /// As [`get`](Self::get), rounded to f16; what is too large for it becomes infinite, and with
-    /// it every vector, which is found out.
-    pub(super) fn get_half(&mut self, key: &str) -> Result<Array<f16>> {
-        self.load(key, f16::from_f32)
+/// Vectors are always f32.
+fn stored_as(tensor: &Tensor<'_>, precision: Dtype) -> Dtype {
+    match tensor.shape() {
+        [_, _] => precision,
+        _ => Dtype::F32,
     }
+}
 
-    fn load<T: PrimitiveTensorElementType + Debug>(
-        &mut self,
-        key: &str,
-        convert: impl Fn(f32) -> T,
-    ) -> Result<Array<T>> {
-        let tensor = self.checkpoint.tensor(key)?;
-        self.bytes += tensor.shape().iter().product::<usize>() * size_of::<T>();
-        let allocator = Allocator::default();
-        let array = Array::new(&allocator, tensor.shape());
-        let mut array = array.map_err(|error| failed("allocate", error))?;
-        let (_, out) = array.extract_tensor_mut();
-        let mut places = out.iter_mut();
-        tensor.for_each_window(|window| {
-            tensor.dtype().decode(window, |value| {
-                if let Some(place) = places.next() {
-                    *place = convert(value);
-                }
-            });
-            Ok(())
-        })?;
-        Ok(array)
-    }
+fn bytes(checkpoint: &Checkpoint, precision: Dtype) -> Result<usize> {
+    let tensors = checkpoint.keys().map(|key| checkpoint.tensor(key));
+    let sizes = tensors.map(|tensor| {
+        let tensor = tensor?;
+        let elements: usize = tensor.shape().iter().product();
+        Ok(elements * stored_as(&tensor, precision).size())
+    });
+    sizes.sum()
+}
+
+/// The array's memory is Rust's: ONNX Runtime shares no other between sessions.
+fn outside<T: PrimitiveTensorElementType + Debug + Clone + 'static>(
+    tensor: &Tensor<'_>,
+    convert: impl Fn(f32) -> T,
+) -> Result<DynValue> {
+    let mut values = Vec::new();
+    let len = tensor.shape().iter().product();
+    let reserved = values.try_reserve_exact(len);
+    reserved.map_err(|error| failed("allocate", error))?;
+    tensor.for_each_window(|window| {
+        let push = |value| values.push(convert(value));
+        tensor.dtype().decode(window, push);
+        Ok(())
+    })?;
+    let array = Array::from_array((tensor.shape(), values));
+    Ok(array.map_err(|error| failed("weights", error))?.into_dyn())
+}
+
+/// The array's memory is ONNX Runtime's, as that of initializers must be.
+fn inside<T: PrimitiveTensorElementType + Debug>(
+    tensor: &Tensor<'_>,
+    convert: impl Fn(f32) -> T,
+) -> Result<Array<T>> {
+    let array = Array::new(&Allocator::default(), tensor.shape());
+    let mut array = array.map_err(|error| failed("allocate", error))?;
+    let (_, out) = array.extract_tensor_mut();
+    let mut places = out.iter_mut();
+    tensor.for_each_window(|window| {
+        tensor.dtype().decode(window, |value| {
+            if let Some(place) = places.next() {
+                *place = convert(value);
+            }
+        });
+        Ok(())
+    })?;
+    Ok(array)
 }

@@ -10,7 +10,8 @@ use crate::backend::HiddenRows;
 use crate::backend::onnx::failed;
 use crate::backend::onnx::library::Library;
 use crate::backend::onnx::providers::Provider;
-use crate::backend::onnx::session;
+use crate::backend::onnx::session::{self, Freed};
+use crate::backend::onnx::threads::Threads;
 use crate::batch::TokenBatch;
 use crate::error::Result;
 use crate::model::Pooling;
@@ -31,12 +32,12 @@ impl Graph {
         library: &Library,
         model: &OnnxModel,
         provider: &Provider,
-        threads: usize,
+        threads: &Threads,
     ) -> Result<Self> {
         let bytes = model.bytes()?;
         let signature = model.signature().clone();
         let options = || -> ort::Result<_> {
-            let run_options = session::run_options()?;
+            let run_options = session::run_options(Freed::GivenBack)?;
             let output = OutputSelector::no_default().with(&signature.output.name);
             let options = session::options(library, provider, threads)?;
             Ok((options, run_options.with_outputs(output)))

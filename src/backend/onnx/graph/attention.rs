@@ -1,0 +1,126 @@
+//! The attention of one layer.
+
+use super::super::ops::{Attending, Value};
+use super::{
+    COSINES, Form, KEY_POSITIONS, LAST_KEYS, LAST_TOKENS, POSITION_IDS, Qwen3, Rows, SINES,
+    TOTAL_KEYS, past, signed,
+};
+use crate::error::Result;
+
+impl Qwen3<'_> {
+    /// `(T, hidden)` to itself, or to `(B, hidden)`.
+    pub(super) fn self_attn(&mut self, layer: usize, x: &str, rows: Rows) -> Result<Value> {
+        let key = |name: &str| format!("layers.{layer}.self_attn.{name}.weight");
+        let [keys, values] = self.keys_and_values(layer, x)?;
+        let x = match rows {
+            Rows::All => x.to_owned(),
+            Rows::Last => self.add(|ops| ops.gather(x, LAST_TOKENS))?,
+        };
+        let queries = self.linear(&x, &key("q_proj"))?;
+        let heads = self.config.num_attention_heads();
+        let queries = self.head_normed(&queries, &key("q_norm"), heads)?;
+        let past = self.past(layer)?;
+        let past = past.as_ref().map(|[keys, values]| [&**keys, &**values]);
+        let output = match rows {
+            Rows::All => self.attention_of_all(&queries, [&keys, &values], past),
+            Rows::Last => self.attention_of_last(&queries, [&keys, &values], past),
+        }?;
+        let columns = signed(self.config.query_size());
+        let output = self.add(|ops| ops.reshape(&output, &[-1, columns]))?;
+        self.linear(&output, &key("o_proj"))
+    }
+
+    /// Of normed rows `(T, hidden)`, as `(B, L, KV * D)`.
+    pub(super) fn keys_and_values(&mut self, layer: usize, x: &str) -> Result<[Value; 2]> {
+        let key = |name: &str| format!("layers.{layer}.self_attn.{name}.weight");
+        let [_, kv_heads] = self.heads();
+        let keys = self.linear(x, &key("k_proj"))?;
+        let kv = self.config.num_key_value_heads();
+        let keys = self.head_normed(&keys, &key("k_norm"), kv)?;
+        let values = self.linear(x, &key("v_proj"))?;
+        let shape = self.keys_shape.clone();
+        let both = self.add(|ops| {
+            let keys = ops.reshape_to(&keys, &shape)?;
+            let keys = ops.rope(&keys, [COSINES, SINES], POSITION_IDS, kv_heads)?;
+            Ok([keys, ops.reshape_to(&values, &shape)?])
+        })?;
+        if self.form == Form::Prefix {
+            self.give_out(&both)?;
+        }
+        Ok(both)
+    }
+
+    /// Makes each of `(B, L, KV * D)` an output `(B, KV, L, D)`.
+    fn give_out(&mut self, values: &[Value]) -> Result<()> {
+        let [_, kv] = self.heads();
+        let d = signed(self.config.head_dim());
+        for value in values {
+            let output = self.add(|ops| {
+                let value = ops.reshape(value, &[0, 0, kv, d])?;
+                ops.transpose(&value, &[0, 2, 1, 3])
+            })?;
+            self.outputs.push((output, vec![-1, kv, -1, d]));
+        }
+        Ok(())
+    }
+
+    /// The layer's past, repeated for each sequence: `(B, KV, P, D)`.
+    fn past(&mut self, layer: usize) -> Result<Option<[Value; 2]>> {
+        if !self.form.has_past() {
+            return Ok(None);
+        }
+        let shape = self.past_shape.clone();
+        let [keys, values] = past(layer);
+        let both = self.add(|ops| Ok([ops.expand(&keys, &shape)?, ops.expand(&values, &shape)?]));
+        both.map(Some)
+    }
+
+    /// Queries `(T, H * D)` to `(B, L, H * D)`.
+    fn attention_of_all(
+        &mut self,
+        queries: &str,
+        keys_and_values: [&str; 2],
+        past: Option<[&str; 2]>,
+    ) -> Result<Value> {
+        let (heads, shape, form) = (self.heads(), self.queries_shape.clone(), self.form);
+        self.add(|ops| {
+            let queries = ops.reshape_to(queries, &shape)?;
+            let queries = ops.rope(&queries, [COSINES, SINES], POSITION_IDS, heads[0])?;
+            let attending = Attending {
+                queries: &queries,
+                keys_and_values,
+                heads,
+            };
+            match form.is_grouped() {
+                true => ops.grouped(&attending, [LAST_KEYS, TOTAL_KEYS]),
+                false => ops.attention(&attending, past, None),
+            }
+        })
+    }
+
+    /// Queries `(B, H * D)` to `(B, 1, H * D)`. A last token may attend to all tokens of its
+    /// sequence, but not to padding, which stands at later positions.
+    fn attention_of_last(
+        &mut self,
+        queries: &str,
+        keys_and_values: [&str; 2],
+        past: Option<[&str; 2]>,
+    ) -> Result<Value> {
+        let (heads, columns) = (self.heads(), signed(self.config.query_size()));
+        self.add(|ops| {
+            let positions = ops.reshape(POSITION_IDS, &[-1])?;
+            let last = ops.gather(&positions, LAST_TOKENS)?;
+            let last = ops.unsqueeze(&last, &[1])?; // (B, 1)
+            let queries = ops.reshape(queries, &[-1, 1, columns])?;
+            let queries = ops.rope(&queries, [COSINES, SINES], &last, heads[0])?;
+            let allowed = ops.less_or_equal(KEY_POSITIONS, &last)?; // (B, S)
+            let allowed = ops.unsqueeze(&allowed, &[1, 2])?; // (B, 1, 1, S)
+            let attending = Attending {
+                queries: &queries,
+                keys_and_values,
+                heads,
+            };
+            ops.attention(&attending, past, Some(&allowed))
+        })
+    }
+}

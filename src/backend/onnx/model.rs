@@ -1,0 +1,218 @@
+//! The sessions of one model over one copy of its weights, and which of them runs what.
+
+use ort::session::SessionOutputs;
+
+use super::failed;
+use super::graph::{self, Form};
+use super::inputs::inputs;
+use super::library::Library;
+use super::prefix::{self, Prefix};
+use super::providers::Provider;
+use super::rope::Rope;
+use super::session::Session;
+use super::threads::Threads;
+use super::weights::Weights;
+use crate::backend::admission::{Attention, Need};
+use crate::backend::{DeviceKind, HiddenRows};
+use crate::batch::TokenBatch;
+use crate::config::ModelConfig;
+use crate::error::Result;
+
+/// The longest sequences that the standard operator attends over; from here on the one that stores
+/// no scores is faster.
+const LONGEST_SHORT: usize = 256;
+
+/// The most tokens of a batch, padding included, for which weights on the left of products are faster.
+const FEW_TOKENS: usize = 128;
+
+/// How a batch runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Route {
+    /// At once, by the standard operator, after `prefix` tokens which the sequences share.
+    Short { prefix: usize },
+    /// At once, by the operator that stores no scores.
+    Long,
+    /// At once, on an accelerator, by the standard operator.
+    Whole,
+}
+
+impl Route {
+    fn of(batch: &TokenBatch, provider: &Provider) -> Self {
+        match provider.kind.device() {
+            DeviceKind::Cpu => Self::on_processor(batch),
+            DeviceKind::Gpu => Self::Whole,
+        }
+    }
+
+    pub(super) fn on_processor(batch: &TokenBatch) -> Self {
+        let prefix = prefix::worth_sharing(batch);
+        match batch.width() - prefix {
+            ..=LONGEST_SHORT => Self::Short { prefix },
+            _ => Self::Long,
+        }
+    }
+}
+
+/// A model's sessions. What one query needs is built at once, the rest when it is first needed.
+pub(super) struct Model {
+    library: &'static Library,
+    config: ModelConfig,
+    weights: Weights,
+    provider: Provider,
+    threads: Threads,
+    rope: Rope,
+    nothing: Prefix,
+    /// Of few tokens, or of all batches on an accelerator.
+    first: Session,
+    many: Option<Session>,
+    long: Option<Session>,
+    prefix: Option<Session>,
+}
+
+impl Model {
+    pub(super) fn new(
+        library: &'static Library,
+        config: &ModelConfig,
+        weights: Weights,
+        provider: Provider,
+        threads: Threads,
+    ) -> Result<Self> {
+        let form = match provider.kind.device() {
+            DeviceKind::Cpu => Form::Few,
+            DeviceKind::Gpu => Form::Whole,
+        };
+        let graph = graph::qwen3(&weights, config, form)?;
+        Ok(Self {
+            first: Session::new(library, graph, &provider, &threads)?,
+            many: None,
+            long: None,
+            prefix: None,
+            nothing: Prefix::empty(config)?,
+            rope: Rope::new(config),
+            library,
+            config: config.clone(),
+            weights,
+            provider,
+            threads,
+        })
+    }
+
+    /// Bytes of the weights.
+    pub(super) fn weight_bytes(&self) -> usize {
+        self.weights.bytes()
+    }
+
+    /// What running the batch takes beside the weights.
+    pub(super) fn need(&self, batch: &TokenBatch) -> Need {
+        let (rows, width, config) = (batch.rows(), batch.width(), &self.config);
+        let long = match self.library.has_blockwise_attention() {
+            true => Attention::Fused,
+            false => Attention::Stored,
+        };
+        match Route::of(batch, &self.provider) {
+            Route::Short { prefix } => {
+                let rest = Need::after(prefix, [rows, width - prefix], config, Attention::Stored);
+                rest.or(Need::after(0, [1, prefix], config, long))
+            }
+            Route::Long => Need::of(batch, config, long),
+            Route::Whole => Need::of(batch, config, Attention::Stored),
+        }
+    }
+
+    /// Runs the batch by its [`Route`].
+    pub(super) fn run(&mut self, batch: &TokenBatch) -> Result<HiddenRows> {
+        match Route::of(batch, &self.provider) {
+            Route::Short { prefix: 0 } => self.run_short(batch, None),
+            Route::Short { prefix } => {
+                let (shared, rest) = batch.split_at(prefix);
+                let prefix = self.prefix(&shared)?;
+                self.run_short(&rest, Some(&prefix))
+            }
+            Route::Long => self.run_long(batch),
+            Route::Whole => self.run_form(Form::Whole, batch, None),
+        }
+    }
+
+    /// Runs a batch whose sequences go on after `prefix`.
+    pub(super) fn run_short(
+        &mut self,
+        batch: &TokenBatch,
+        prefix: Option<&Prefix>,
+    ) -> Result<HiddenRows> {
+        let form = match batch.rows() * batch.width() {
+            ..=FEW_TOKENS => Form::Few,
+            _ => Form::Many,
+        };
+        self.run_form(form, batch, prefix)
+    }
+
+    /// Runs a batch of any length, without a prefix.
+    pub(super) fn run_long(&mut self, batch: &TokenBatch) -> Result<HiddenRows> {
+        self.run_form(Form::Long, batch, None)
+    }
+
+    /// The past that the one sequence of `batch` is to others which begin with it.
+    pub(super) fn prefix(&mut self, batch: &TokenBatch) -> Result<Prefix> {
+        self.with(Form::Prefix, batch, None, |outputs| {
+            Prefix::of(batch.width(), outputs)
+        })
+    }
+
+    fn run_form(
+        &mut self,
+        form: Form,
+        batch: &TokenBatch,
+        prefix: Option<&Prefix>,
+    ) -> Result<HiddenRows> {
+        let hidden = self.config.hidden_size();
+        self.with(form, batch, prefix, |outputs| rows(batch, hidden, &outputs))
+    }
+
+    /// Runs the graph of this form, which is built if it is not yet, and hands on its outputs.
+    fn with<T>(
+        &mut self,
+        form: Form,
+        batch: &TokenBatch,
+        prefix: Option<&Prefix>,
+        take: impl FnOnce(SessionOutputs<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let built = match form {
+            Form::Few | Form::Whole => None,
+            Form::Many => Some(&mut self.many),
+            Form::Long => Some(&mut self.long),
+            Form::Prefix => Some(&mut self.prefix),
+        };
+        let session = match built {
+            None => &mut self.first,
+            Some(Some(session)) => session,
+            Some(none) => {
+                let graph = graph::qwen3(&self.weights, &self.config, form)?;
+                none.insert(Session::new(
+                    self.library,
+                    graph,
+                    &self.provider,
+                    &self.threads,
+                )?)
+            }
+        };
+        let prefix = prefix.unwrap_or(&self.nothing);
+        let inputs = inputs(form, batch, prefix, &mut self.rope);
+        let inputs = inputs.map_err(|error| failed("run", error))?;
+        take(session.run(inputs, batch.rows() * batch.width())?)
+    }
+}
+
+/// The one output, checked to be `[rows, hidden]`.
+fn rows(batch: &TokenBatch, hidden: usize, outputs: &SessionOutputs<'_>) -> Result<HiddenRows> {
+    let output = outputs[0].try_extract_tensor::<f32>();
+    let (shape, data) = output.map_err(|error| failed("run", error))?;
+    let expected = [batch.rows() as i64, hidden as i64];
+    if **shape != expected {
+        let message = format!("expected an output of shape {expected:?}, found {shape}");
+        return Err(failed("run", message));
+    }
+    Ok(HiddenRows {
+        data: data.to_vec(),
+        hidden,
+    })
+}

@@ -1,0 +1,119 @@
+//! What runs in parts, or by another operator, gives the rows of one pass by the standard one.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::library;
+use super::model::{Model, Route};
+use super::providers::Provider;
+use super::threads::Threads;
+use super::weights::Weights;
+use super::{Options, prefix};
+use crate::backend::HiddenRows;
+use crate::backend::execution_provider::ExecutionProvider;
+use crate::batch::TokenBatch;
+use crate::checkpoint::Checkpoint;
+use crate::config::ModelConfig;
+use crate::dtype::Dtype;
+
+/// Every shape that there is a fixture of, and the built-in model.
+fn models() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let fixtures = fs::read_dir(root.join("tests/fixtures/parity")).unwrap();
+    let paths = fixtures.map(|entry| entry.unwrap().path());
+    let fixtures = paths.filter(|path| path.is_dir());
+    fixtures.chain([root.join("models/tiny")]).collect()
+}
+
+fn load(dir: &Path) -> (ModelConfig, Model) {
+    let config = ModelConfig::from_file(&dir.join("config.json")).unwrap();
+    let checkpoint = Checkpoint::open(dir, &config).unwrap();
+    let library = library::load(None).unwrap();
+    let weights = Weights::shared(&checkpoint, Dtype::F32).unwrap();
+    let options = Options::default();
+    let threads = Threads::of(&options).unwrap();
+    let provider = Provider::new(ExecutionProvider::Cpu, Dtype::F32, &options);
+    let model = Model::new(library, &config, weights, provider, threads).unwrap();
+    (config, model)
+}
+
+/// Sequences of these lengths which begin with the same `shared` tokens.
+fn batch(config: &ModelConfig, shared: usize, lengths: &[usize]) -> TokenBatch {
+    let vocab = config.vocab_size();
+    let id = |row: usize, token: usize| match token {
+        token if token < shared => (token * 31 + 5) % vocab,
+        _ => (row * 131 + token * 17 + 3) % vocab,
+    };
+    let sequences: Vec<Vec<u32>> = lengths
+        .iter()
+        .enumerate()
+        .map(|(row, &length)| (0..length).map(|token| id(row, token) as u32).collect())
+        .collect();
+    let sequences: Vec<&[u32]> = sequences.iter().map(Vec::as_slice).collect();
+    TokenBatch::new(&sequences, vocab).unwrap()
+}
+
+/// The invariance bound of f32: cosine >= 0.9999 and 1e-5 on normalised elements.
+fn assert_same(a: &HiddenRows, b: &HiddenRows, what: &str) {
+    assert_eq!(a.data.len(), b.data.len());
+    for (a, b) in a.rows().zip(b.rows()) {
+        let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+        let [norm_a, norm_b] = [dot(a, a).sqrt(), dot(b, b).sqrt()];
+        let cosine = dot(a, b) / (norm_a * norm_b);
+        assert!(cosine >= 0.9999, "{what}: cosine {cosine}");
+        for (a, b) in a.iter().zip(b) {
+            assert!((a / norm_a - b / norm_b).abs() <= 1e-5, "{what}: {a} {b}");
+        }
+    }
+}
+
+#[test]
+fn a_batch_after_its_shared_prefix_equals_one_pass() {
+    for dir in models() {
+        let (config, mut model) = load(&dir);
+        for (shared, lengths) in [(1, &[2][..]), (9, &[10, 17, 30, 11]), (40, &[41, 45, 44])] {
+            let batch = batch(&config, shared, lengths);
+            let whole = model.run_short(&batch, None).unwrap();
+            let (first, rest) = batch.split_at(shared);
+            let prefix = model.prefix(&first).unwrap();
+            assert_eq!(prefix.tokens(), shared);
+            let parts = model.run_short(&rest, Some(&prefix)).unwrap();
+            assert_same(
+                &whole,
+                &parts,
+                &format!("{}, {shared} shared", dir.display()),
+            );
+        }
+    }
+}
+
+#[test]
+fn attention_that_stores_no_scores_equals_the_standard_operators() {
+    for dir in models() {
+        let (config, mut model) = load(&dir);
+        for lengths in [&[1][..], &[7, 3, 7], &[300, 12, 299]] {
+            let batch = batch(&config, 0, lengths);
+            let short = model.run_short(&batch, None).unwrap();
+            let long = model.run_long(&batch).unwrap();
+            assert_same(&short, &long, &format!("{}, {lengths:?}", dir.display()));
+        }
+    }
+}
+
+#[test]
+fn a_batch_takes_the_route_that_its_lengths_and_its_prefix_make_worth_while() {
+    let (config, _) = load(&models()[0]);
+    let route = |shared, lengths: &[usize]| Route::on_processor(&batch(&config, shared, lengths));
+    assert_eq!(route(0, &[256, 3]), Route::Short { prefix: 0 });
+    assert_eq!(route(0, &[257]), Route::Long);
+    assert_eq!(route(20, &[28; 32]), Route::Short { prefix: 20 });
+    // One more run of the model costs more than it saves.
+    assert_eq!(route(20, &[28, 28]), Route::Short { prefix: 0 });
+    assert_eq!(route(270, &[280, 290]), Route::Short { prefix: 270 });
+    assert_eq!(
+        prefix::worth_sharing(&batch(&config, 2000, &[2001, 2001])),
+        512
+    );
+    assert_eq!(route(2000, &[2001, 2001]), Route::Long);
+}

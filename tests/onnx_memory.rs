@@ -1,0 +1,199 @@
+//! What ONNX Runtime holds: no more than the weights need, before and after any batch.
+//!
+//! Resident memory is that of the process, so each test runs in one of its own.
+#![cfg(all(target_os = "linux", feature = "onnx"))]
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use qwen3_embedding::{BackendChoice, Embedder, Error, Precision};
+use serde_json::json;
+use support::*;
+use tempfile::TempDir;
+
+const HIDDEN: usize = 256;
+const VOCAB: usize = 200_000;
+
+/// A model of two layers, 4 query heads and 2 KV heads of 64; `vocab` rows, of which nothing is
+/// written, so that they take no disk.
+fn model(vocab: usize) -> TempDir {
+    let layer = [
+        ("input_layernorm", vec![HIDDEN]),
+        ("post_attention_layernorm", vec![HIDDEN]),
+        ("self_attn.q_proj", vec![256, HIDDEN]),
+        ("self_attn.k_proj", vec![128, HIDDEN]),
+        ("self_attn.v_proj", vec![128, HIDDEN]),
+        ("self_attn.o_proj", vec![HIDDEN, 256]),
+        ("self_attn.q_norm", vec![64]),
+        ("self_attn.k_norm", vec![64]),
+        ("mlp.gate_proj", vec![1024, HIDDEN]),
+        ("mlp.up_proj", vec![1024, HIDDEN]),
+        ("mlp.down_proj", vec![HIDDEN, 1024]),
+    ];
+    let layers = (0..2).flat_map(|n| {
+        let layer = layer.iter();
+        layer.map(move |(key, shape)| (format!("layers.{n}.{key}.weight"), shape.clone()))
+    });
+    let outer = [
+        ("norm.weight".to_owned(), vec![HIDDEN]),
+        ("embed_tokens.weight".to_owned(), vec![vocab, HIDDEN]),
+    ];
+    let dir = TempDir::new().unwrap();
+    write(dir.path(), vocab, layers.chain(outer));
+    dir
+}
+
+fn write(dir: &Path, vocab: usize, tensors: impl Iterator<Item = (String, Vec<usize>)>) {
+    let config = json!({
+        "architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "hidden_act": "silu",
+        "hidden_size": HIDDEN, "intermediate_size": 1024, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 64, "vocab_size": vocab,
+        "max_position_embeddings": 4096, "rms_norm_eps": 1e-6, "rope_theta": 1e6,
+    });
+    fs::write(dir.join("config.json"), config.to_string()).unwrap();
+    fs::write(dir.join("tokenizer.json"), minimal_tokenizer().to_string()).unwrap();
+    let mut header = serde_json::Map::new();
+    let (mut end, mut written) = (0, 0);
+    for (name, shape) in tensors {
+        let begin = end;
+        end += shape.iter().product::<usize>() * 2;
+        if !name.starts_with("embed") {
+            written = end;
+        }
+        let entry = json!({"dtype": "BF16", "shape": shape, "data_offsets": [begin, end]});
+        header.insert(name, entry);
+    }
+    let header = serde_json::Value::Object(header).to_string();
+    let mut file = (header.len() as u64).to_le_bytes().to_vec();
+    file.extend(header.as_bytes());
+    let start = file.len();
+    // 0x3c3c is 0.0115 in bf16.
+    file.resize(start + written + HIDDEN * 64, 0x3c);
+    fs::write(dir.join("model.safetensors"), file).unwrap();
+    let file = fs::File::options()
+        .write(true)
+        .open(dir.join("model.safetensors"))
+        .unwrap();
+    file.set_len((start + end) as u64).unwrap();
+}
+
+/// A figure of /proc/self/status, in bytes.
+fn status(key: &str) -> usize {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with(key)).unwrap();
+    let kilobytes = line.split_whitespace().nth(1).unwrap();
+    kilobytes.parse::<usize>().unwrap() * 1024
+}
+
+/// Runs `body` in a process of its own, which is this test again.
+fn alone(test: &str, body: impl FnOnce()) {
+    const CHILD: &str = "ONNX_MEMORY_CHILD";
+    if std::env::var_os(CHILD).is_some() {
+        return body();
+    }
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test])
+        .env(CHILD, "1")
+        // By default glibc keeps up to 64 MiB of what it was given back, whoever asked for it.
+        .env("MALLOC_TRIM_THRESHOLD_", "1048576")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&child.stdout);
+    assert!(child.status.success(), "{text}");
+}
+
+fn sequence(length: usize, start: usize) -> Vec<u32> {
+    (0..length)
+        .map(|i| ((start * 131 + i * 17) % 64) as u32)
+        .collect()
+}
+
+#[test]
+fn a_large_batch_leaves_nothing_behind() {
+    alone("a_large_batch_leaves_nothing_behind", || {
+        let dir = model(VOCAB);
+        // The library and its first run take memory that is not the model's.
+        embed_ids(
+            &mut open(&tiny(), BackendChoice::Onnx, Precision::F32),
+            &[sequence(20, 1)],
+        );
+        let before = status("VmRSS");
+        let mut embedder = open(dir.path(), BackendChoice::Onnx, Precision::F32);
+        let weights = embedder.memory().unwrap().active;
+        for (rows, length) in [(256, 16), (16, 256), (1, 4096)] {
+            fs::write("/proc/self/clear_refs", "5").unwrap();
+            let batch: Vec<_> = (0..rows).map(|row| sequence(length, row)).collect();
+            embed_ids(&mut embedder, &batch);
+            let (peak, after) = (status("VmHWM") - before, status("VmRSS") - before);
+            // 4,096 tokens need at least their gate, up and their product.
+            assert!(
+                peak > weights + 4096 * 3 * 1024 * 4,
+                "the measure sees no batch: {peak}"
+            );
+            // The bound that is promised for what stays.
+            assert!(
+                after * 10 <= weights * 13,
+                "{rows} x {length}: {after} bytes stay, weights {weights}"
+            );
+        }
+    });
+}
+
+#[test]
+fn memory_is_flat_over_a_thousand_ragged_batches() {
+    alone("memory_is_flat_over_a_thousand_ragged_batches", || {
+        let mut embedder = open(&tiny(), BackendChoice::Onnx, Precision::F32);
+        let mut run = |batches: std::ops::Range<usize>| {
+            for n in batches {
+                // One in ten is long; in one of three the sequences share their beginning.
+                let longest = if n % 10 == 0 { 300 } else { 40 };
+                let lengths = (0..1 + n % 7).map(|row| 1 + (n * 37 + row * 53) % longest);
+                let batch: Vec<_> = lengths
+                    .enumerate()
+                    .map(|(row, length)| match n % 3 {
+                        0 => [sequence(20, 1), sequence(length, row)].concat(),
+                        _ => sequence(length, n + row),
+                    })
+                    .collect();
+                embed_ids(&mut embedder, &batch);
+            }
+        };
+        run(0..200);
+        let before = status("VmRSS");
+        run(200..1200);
+        let grown = status("VmRSS").saturating_sub(before);
+        // The allocator's slack: 1 MiB is 1 kB a batch, less than its ids, positions and vectors.
+        assert!(grown <= 1 << 20, "{grown} bytes more after 1,000 batches");
+    });
+}
+
+#[test]
+fn weights_that_do_not_fit_are_refused_before_they_are_loaded() {
+    alone(
+        "weights_that_do_not_fit_are_refused_before_they_are_loaded",
+        || {
+            // 4 TB in f32: more than any machine that runs this has left.
+            let vocab = 1 << 32 >> 1;
+            let dir = model(vocab - 1);
+            let refused = Embedder::from_dir(dir.path())
+                .backend(BackendChoice::Onnx)
+                .build();
+            let Err(Error::ModelTooLarge {
+                backend,
+                needed,
+                free,
+            }) = refused
+            else {
+                panic!("{:?}", refused.err());
+            };
+            assert_eq!(backend, "ONNX Runtime");
+            assert!(needed >= (vocab as u64 - 1) * HIDDEN as u64 * 4 && free < needed);
+            // Nothing was allocated for them.
+            assert!(status("VmHWM") < 1 << 30);
+        },
+    );
+}
