@@ -157,4 +157,8 @@ pub enum Precision {
     F16,
     /// bfloat16.
     Bf16,
+    /// Linear layers in int8, weights and activations, where measurement allows it: the first load
+    /// quantises the checkpoint, and keeps the result. ONNX Runtime on a processor only; never
+    /// picked by `Auto`.
+    Int8,
 }

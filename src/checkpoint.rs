@@ -12,6 +12,8 @@ use std::sync::Arc;
 
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
+#[cfg(feature = "onnx")]
+use crate::file;
 use header::Entry;
 use index::Index;
 use shard::Shard;
@@ -95,6 +97,15 @@ impl Checkpoint {
     /// The keys of all tensors, without `model.` and without the language model's head.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.tensors.keys().map(String::as_str)
+    }
+
+    /// What tells, without reading them, that the files are the same as before: their paths,
+    /// lengths, times of change and inodes. `None` where the system does not say.
+    #[cfg(feature = "onnx")]
+    pub(crate) fn stamp(&self) -> Option<String> {
+        let shards = self.tensors.values().map(|stored| &stored.shard.path);
+        let shards: std::collections::BTreeSet<_> = shards.collect();
+        shards.into_iter().map(|path| file::stamp(path)).collect()
     }
 
     /// Elements of all tensors, without the language model's head.

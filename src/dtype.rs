@@ -14,6 +14,9 @@ pub enum Dtype {
     F16,
     /// The upper half of an IEEE 754 single.
     Bf16,
+    /// Integers with a scale for each row or column; no checkpoint is stored so, but a backend can
+    /// hold one so.
+    Int8,
 }
 
 impl Dtype {
@@ -22,6 +25,7 @@ impl Dtype {
         match self {
             Self::F32 => 4,
             Self::F16 | Self::Bf16 => 2,
+            Self::Int8 => 1,
         }
     }
 
@@ -39,6 +43,10 @@ impl Dtype {
                 let values = pairs.iter().map(|&b| bf16::from_le_bytes(b).to_f32());
                 values.for_each(each);
             }
+            Self::Int8 => bytes
+                .iter()
+                .map(|&b| f32::from(i8::from_le_bytes([b])))
+                .for_each(each),
         }
     }
 
@@ -64,12 +72,13 @@ impl Dtype {
 }
 
 impl fmt::Display for Dtype {
-    /// As in a safetensors header.
+    /// As in a safetensors header, where it can be in one.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::F32 => "F32",
             Self::F16 => "F16",
             Self::Bf16 => "BF16",
+            Self::Int8 => "INT8",
         })
     }
 }

@@ -91,7 +91,7 @@ impl Embedder {
     /// The token that ends every text.
     #[must_use]
     pub fn eos_token_id(&self) -> u32 {
-        self.encoder.tokenizer.eos()
+        self.encoder.eos_token_id()
     }
 
     /// Memory of the native library.

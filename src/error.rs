@@ -411,6 +411,15 @@ pub enum Error {
         free: u64,
     },
 
+    /// The weights cannot be held in int8 without giving other vectors.
+    #[error("int8: {tensor}: {reason}; use another precision")]
+    NotQuantizable {
+        /// The weight, or one that stands for all.
+        tensor: String,
+        /// What was expected and what was found.
+        reason: String,
+    },
+
     /// The backend or device that was asked for cannot run here.
     #[error("{backend}: not available: {reason}")]
     BackendUnavailable {

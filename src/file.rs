@@ -15,3 +15,31 @@ pub(crate) fn open(path: &Path) -> io::Result<(File, u64)> {
     let len = file.metadata()?.len();
     Ok((file, len))
 }
+
+/// What changes whenever the file is replaced or written to. `None` where the system does not say.
+#[cfg(all(feature = "onnx", unix))]
+pub(crate) fn stamp(path: &Path) -> Option<String> {
+    use std::os::unix::fs::MetadataExt;
+    let path = path.canonicalize().ok()?;
+    let found = fs::metadata(&path).ok()?;
+    let (device, inode) = (found.dev(), found.ino());
+    let (modified, changed) = (
+        (found.mtime(), found.mtime_nsec()),
+        (found.ctime(), found.ctime_nsec()),
+    );
+    let len = found.len();
+    Some(format!(
+        "{path:?} {device} {inode} {len} {modified:?} {changed:?}\n"
+    ))
+}
+
+#[cfg(all(feature = "onnx", not(unix)))]
+pub(crate) fn stamp(path: &Path) -> Option<String> {
+    let path = path.canonicalize().ok()?;
+    let found = fs::metadata(&path).ok()?;
+    Some(format!(
+        "{path:?} {} {:?}\n",
+        found.len(),
+        found.modified().ok()?
+    ))
+}

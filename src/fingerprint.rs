@@ -42,7 +42,7 @@ pub struct Space {
     pub eos: String,
     /// Elements of a vector.
     pub dimensions: usize,
-    /// `float` for f32, bf16 and f16 weights, whose vectors agree to a cosine of 0.999; for an
+    /// `float` for f32, bf16 and f16 weights, whose vectors agree to a cosine of 0.999; `int8`; for an
     /// ONNX file `onnx` and the type of most of its weights.
     pub precision: String,
 }
@@ -143,6 +143,7 @@ pub(crate) fn of_checkpoint(
     checkpoint.sample(&mut |bytes| hash.update(bytes))?;
     let precision = match precision {
         Dtype::F32 | Dtype::F16 | Dtype::Bf16 => "float",
+        Dtype::Int8 => "int8",
     };
     Ok(WeightIdentity {
         content: Fingerprint(hash.finalize().into()).to_string(),

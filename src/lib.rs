@@ -39,6 +39,8 @@ compile_error!("checkpoints are little-endian and are copied as they are");
 
 mod backend;
 mod batch;
+#[cfg(feature = "onnx")]
+mod cache_dir;
 mod checkpoint;
 mod config;
 mod dtype;

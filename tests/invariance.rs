@@ -29,7 +29,12 @@ fn sequences() -> Vec<Vec<u32>> {
 
 fn for_each(body: impl Fn(BackendChoice, Precision)) {
     for &backend in BACKENDS {
-        for precision in [Precision::F32, Precision::Bf16, Precision::F16] {
+        for precision in [
+            Precision::F32,
+            Precision::Bf16,
+            Precision::F16,
+            Precision::Int8,
+        ] {
             if supports(backend, precision) {
                 body(backend, precision);
             }

@@ -11,6 +11,7 @@ use support::*;
 fn bounds(precision: Precision) -> (f64, f32) {
     match precision {
         Precision::F32 => (0.99999, 1e-4),
+        Precision::Int8 => (0.99, f32::INFINITY),
         _ => (0.999, f32::INFINITY),
     }
 }
@@ -61,4 +62,9 @@ fn bf16_is_close_to_the_reference() {
 #[test]
 fn f16_is_close_to_the_reference() {
     check_all(Precision::F16);
+}
+
+#[test]
+fn int8_is_close_to_the_reference() {
+    check_all(Precision::Int8);
 }

@@ -184,8 +184,8 @@ fn half_precision_runs_where_the_processor_has_it_and_is_refused_elsewhere() {
         assert_eq!(half.probe().unwrap().precision, Dtype::F16);
     }
     let supported = match processor_computes_in_f16() {
-        true => "Auto, F32, F16",
-        false => "Auto, F32",
+        true => "Auto, F32, F16, Int8",
+        false => "Auto, F32, Int8",
     };
     for precision in [Precision::F16, Precision::Bf16] {
         if supports(BackendChoice::Onnx, precision) {

@@ -144,6 +144,7 @@ fn element_type(precision: Dtype) -> ElementType {
     match precision {
         Dtype::F32 => ElementType::F32,
         Dtype::F16 => ElementType::F16,
-        Dtype::Bf16 => ElementType::Bf16,
+        // Int8 is never this backend's precision.
+        Dtype::Bf16 | Dtype::Int8 => ElementType::Bf16,
     }
 }

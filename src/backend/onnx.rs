@@ -1,8 +1,10 @@
 //! ONNX Runtime: the same checkpoint on any processor, with no C++ compiler and no ONNX file.
 
+mod block;
 mod foreign;
 mod graph;
 mod inputs;
+mod int8;
 mod library;
 mod memory;
 mod model;
@@ -30,11 +32,13 @@ use crate::checkpoint::Checkpoint;
 use crate::config::ModelConfig;
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
-use library::ONNX;
+use block::Blocks;
+use int8::Int8;
+use library::{Library, ONNX};
 use model::Model;
 use providers::Provider;
 use threads::Threads;
-use weights::Weights;
+use weights::FloatWeights;
 
 pub(super) use foreign::Foreign;
 pub(super) use selection::{offered, probe};
@@ -57,6 +61,8 @@ pub(crate) struct Options {
     pub(crate) waiting: Waiting,
     /// Processors of all threads but the calling one; none pins nothing.
     pub(crate) pinned: Vec<usize>,
+    /// The directory of quantised weights, instead of the user's.
+    pub(crate) quantized_cache: Option<PathBuf>,
 }
 
 /// A Qwen3 model held by ONNX Runtime.
@@ -79,23 +85,101 @@ impl Onnx {
         options: &Options,
     ) -> Result<Self> {
         let library = library::load(options.library.as_deref())?;
+        let loaded = match info.precision {
+            Dtype::Int8 => Loaded::int8(library, config, checkpoint, options)?,
+            precision => {
+                let kind = info.execution_provider.unwrap_or(ExecutionProvider::Cpu);
+                let provider = Provider::new(kind, precision, options);
+                Loaded::float(library, config, checkpoint, provider, options)?
+            }
+        };
+        let second_try = info.precision != Dtype::F32;
+        let measured = loaded.measured.map(|text| format!("; {text}"));
+        Ok(Self {
+            weight_bytes: loaded.weight_bytes,
+            model: Some(loaded.model),
+            second_try: second_try.then(|| SecondTry::new(checkpoint, options)),
+            config: config.clone(),
+            info: BackendInfo {
+                reason: info.reason + &measured.unwrap_or_default(),
+                ..info
+            },
+            process: std::process::id(),
+        })
+    }
+}
+
+/// A model and what is known of its weights.
+struct Loaded {
+    model: Model,
+    weight_bytes: usize,
+    /// What was measured when the weights were quantised.
+    measured: Option<String>,
+}
+
+impl Loaded {
+    fn float(
+        library: &'static Library,
+        config: &ModelConfig,
+        checkpoint: &Checkpoint,
+        provider: Provider,
+        options: &Options,
+    ) -> Result<Self> {
         let threads = Threads::of(options)?;
-        let kind = info.execution_provider.unwrap_or(ExecutionProvider::Cpu);
-        let provider = Provider::new(kind, info.precision, options);
         let precision = provider.weights();
         check_weights(ONNX, checkpoint.elements(), precision, memory::available())?;
-        let weights = match kind {
-            ExecutionProvider::Cpu => Weights::shared(checkpoint, precision)?,
-            _ => Weights::own(checkpoint, precision)?,
+        let (weight_bytes, model) = match provider.kind {
+            ExecutionProvider::Cpu => {
+                let weights = FloatWeights::shared(checkpoint, precision)?;
+                let bytes = weights.bytes();
+                (
+                    bytes,
+                    Model::shared(library, config, weights, provider, threads)?,
+                )
+            }
+            _ => {
+                let mut weights = FloatWeights::own(checkpoint, precision)?;
+                let bytes = weights.bytes();
+                (
+                    bytes,
+                    Model::whole(library, config, &mut weights, provider, threads)?,
+                )
+            }
         };
-        let model = Model::new(library, config, weights, provider, threads)?;
         Ok(Self {
-            weight_bytes: model.weight_bytes(),
-            model: Some(model),
-            second_try: (info.precision != Dtype::F32).then(|| SecondTry::new(checkpoint, options)),
-            config: config.clone(),
-            info,
-            process: std::process::id(),
+            model,
+            weight_bytes,
+            measured: None,
+        })
+    }
+
+    fn int8(
+        library: &'static Library,
+        config: &ModelConfig,
+        checkpoint: &Checkpoint,
+        options: &Options,
+    ) -> Result<Self> {
+        let threads = Threads::of(options)?;
+        check_weights(
+            ONNX,
+            checkpoint.elements(),
+            Dtype::Int8,
+            memory::available(),
+        )?;
+        let provider = Provider::new(ExecutionProvider::Cpu, Dtype::Int8, options);
+        let blocks = Blocks {
+            library,
+            config,
+            provider: &provider,
+            threads: &threads,
+        };
+        let mut int8 = Int8::load(checkpoint, config, blocks, options.quantized_cache.clone())?;
+        let weight_bytes = int8.store.bytes();
+        let model = Model::whole(library, config, &mut int8.store, provider, threads)?;
+        Ok(Self {
+            model: model.finished_by(int8.finish),
+            weight_bytes,
+            measured: Some(int8.summary),
         })
     }
 }

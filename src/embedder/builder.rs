@@ -179,6 +179,15 @@ impl EmbedderBuilder {
         self
     }
 
+    /// The directory of quantised weights, for [`Precision::Int8`]. Without it: the directory that
+    /// the variable `QWEN3_QUANTIZED_CACHE` names, else `qwen3-embedding/quantized` in the user's
+    /// cache directory. Where it cannot be written to, weights are quantised on each load.
+    #[cfg(feature = "onnx")]
+    pub fn quantized_cache(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.request.onnx.quantized_cache = Some(dir.into());
+        self
+    }
+
     /// Makes [`build`](Self::build) fail where no accelerator can be used, instead of running on
     /// the processor.
     pub fn require_accelerator(mut self) -> Self {

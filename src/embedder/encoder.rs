@@ -26,25 +26,21 @@ pub(crate) struct Sequences {
 
 impl Encoder {
     /// The model's id, or the name of its directory.
-    #[cfg(feature = "service")]
     pub(crate) fn model(&self) -> &str {
         &self.model
     }
 
     /// The most tokens of one input.
-    #[cfg(feature = "service")]
     pub(crate) fn max_tokens(&self) -> usize {
         self.max_tokens
     }
 
     /// The token that ends every input.
-    #[cfg(feature = "service")]
     pub(crate) fn eos_token_id(&self) -> u32 {
         self.tokenizer.eos()
     }
 
     /// The space of vectors that are not cut.
-    #[cfg(feature = "service")]
     pub(crate) fn space(&self) -> &Space {
         &self.space
     }

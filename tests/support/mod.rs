@@ -36,8 +36,8 @@ pub const BACKENDS: &[BackendChoice] = &[
 pub fn supports(backend: BackendChoice, precision: Precision) -> bool {
     match backend {
         BackendChoice::Onnx if precision == Precision::F16 => processor_computes_in_f16(),
-        BackendChoice::Onnx => precision == Precision::F32,
-        _ => true,
+        BackendChoice::Onnx => matches!(precision, Precision::F32 | Precision::Int8),
+        _ => precision != Precision::Int8,
     }
 }
 
@@ -189,10 +189,14 @@ fn to_f32(view: &TensorView<'_>) -> Vec<f32> {
 }
 
 pub fn builder(dir: &Path, backend: BackendChoice, precision: Precision) -> EmbedderBuilder {
-    Embedder::from_dir(dir)
+    let builder = Embedder::from_dir(dir)
         .backend(backend)
         .device(Device::Cpu)
-        .precision(precision)
+        .precision(precision);
+    // No directory can be made below a file, so nothing is kept: each test quantises for itself.
+    #[cfg(feature = "onnx")]
+    let builder = builder.quantized_cache(root().join("Cargo.toml/quantized"));
+    builder
 }
 
 pub fn open(dir: &Path, backend: BackendChoice, precision: Precision) -> Embedder {

@@ -27,6 +27,7 @@ const PRECISIONS: &[(&str, Precision)] = &[
     ("f32", Precision::F32),
     ("f16", Precision::F16),
     ("bf16", Precision::Bf16),
+    ("int8", Precision::Int8),
 ];
 #[cfg(feature = "onnx")]
 const PROVIDERS: &[(&str, ExecutionProvider)] = &[
@@ -75,7 +76,7 @@ pub(crate) struct ModelArgs {
     /// Fail where no accelerator can be used
     #[arg(long)]
     require_accelerator: bool,
-    /// Element type to compute in; auto is f32 on a CPU, else 16 bits
+    /// Element type to compute in; auto is f32 on a CPU, else 16 bits; int8 is for a CPU
     #[arg(long, value_parser = one_of(PRECISIONS), default_value = "auto")]
     precision: Precision,
     #[cfg(feature = "onnx")]

@@ -35,6 +35,12 @@ pub(in crate::backend) fn probe(device: Device, precision: Precision) -> Result<
             reason: format!("expected version {VERSION}, found {version}"),
         });
     }
+    if precision == Precision::Int8 {
+        return Err(Error::BackendUnavailable {
+            backend: "MLX".to_owned(),
+            reason: "precision Int8 is not supported; supported: Auto, F32, F16, Bf16".to_owned(),
+        });
+    }
     let (device, reason, fallback) = choose_device(device)?;
     let info = bridge::device_info(to_bridge(device)).map_err(|e| failed("device_info", e))?;
     Ok(BackendInfo {
@@ -78,7 +84,8 @@ fn choose_precision(precision: Precision, device: DeviceKind, architecture: &str
         (Precision::F32, _) | (Precision::Auto, DeviceKind::Cpu) => Dtype::F32,
         (Precision::F16, _) => Dtype::F16,
         (Precision::Auto, DeviceKind::Gpu) if emulated => Dtype::F16,
-        (Precision::Bf16, _) | (Precision::Auto, DeviceKind::Gpu) => Dtype::Bf16,
+        // Int8 was refused.
+        (Precision::Bf16 | Precision::Int8, _) | (Precision::Auto, DeviceKind::Gpu) => Dtype::Bf16,
     }
 }
 

@@ -5,18 +5,19 @@
 
 mod attention;
 mod form;
+mod linear;
 
 use ort::value::TensorElementType;
 
 use super::failed;
-use super::ops::{Built, Ops, Side, Value, outlet};
+use super::ops::{Built, Ops, Value, outlet};
 use super::weights::Weights;
 use crate::config::ModelConfig;
-use crate::dtype::Dtype;
 use crate::error::Result;
+use linear::{Input, Named};
 
 pub(super) use form::{
-    COSINES, Form, INPUT_IDS, KEY_POSITIONS, LAST_KEYS, LAST_TOKENS, POSITION_IDS, SINES,
+    COSINES, Form, INPUT_IDS, KEY_POSITIONS, LAST_KEYS, LAST_TOKENS, POSITION_IDS, SINES, STREAM,
     TOTAL_KEYS, past,
 };
 
@@ -30,7 +31,7 @@ enum Rows {
 
 /// The whole model. Its one output holds the last tokens' rows after the final norm `(B, hidden)`;
 /// that of [`Form::Prefix`] has one for each layer's keys and one for its values, in order.
-pub(super) fn qwen3(weights: &Weights, config: &ModelConfig, form: Form) -> Result<Built> {
+pub(super) fn qwen3(weights: &mut dyn Weights, config: &ModelConfig, form: Form) -> Result<Built> {
     let mut graph = Qwen3::new(weights, config, form)?;
     let mut x = graph.embed_tokens()?;
     let last = config.num_hidden_layers() - 1;
@@ -39,7 +40,7 @@ pub(super) fn qwen3(weights: &Weights, config: &ModelConfig, form: Form) -> Resu
     }
     if form == Form::Prefix {
         let normed = graph.normed(&x, &format!("layers.{last}.input_layernorm.weight"))?;
-        graph.keys_and_values(last, &normed)?;
+        graph.keys_and_values(last, &mut Input::new(normed, Rows::All))?;
     } else {
         let x = graph.block(last, &x, Rows::Last)?;
         let x = graph.normed(&x, "norm.weight")?;
@@ -49,19 +50,34 @@ pub(super) fn qwen3(weights: &Weights, config: &ModelConfig, form: Form) -> Resu
     graph.finish()
 }
 
+/// One block for all tokens: its one input beside the angles and its one output are [`STREAM`]s.
+pub(super) fn block(
+    weights: &mut dyn Weights,
+    config: &ModelConfig,
+    layer: usize,
+) -> Result<Built> {
+    let mut graph = Qwen3::new(weights, config, Form::Block)?;
+    let x = graph.block(layer, STREAM, Rows::All)?;
+    graph
+        .outputs
+        .push((x, vec![-1, signed(config.hidden_size())]));
+    graph.finish()
+}
+
 struct Qwen3<'a> {
     ops: Ops,
-    weights: &'a Weights,
+    weights: &'a mut dyn Weights,
     config: &'a ModelConfig,
     form: Form,
     outputs: Vec<(Value, Vec<i64>)>,
-    queries_shape: Value, // (B, L, H * D)
-    keys_shape: Value,    // (B, L, KV * D)
-    past_shape: Value,    // (B, 1, 1, 1)
+    queries_shape: Value,            // (B, L, H * D)
+    keys_shape: Value,               // (B, L, KV * D)
+    past_shape: Value,               // (B, 1, 1, 1)
+    zero_points: [Option<Value>; 2], // (T) of all tokens, (B) of last tokens
 }
 
 impl<'a> Qwen3<'a> {
-    fn new(weights: &'a Weights, config: &'a ModelConfig, form: Form) -> Result<Self> {
+    fn new(weights: &'a mut dyn Weights, config: &'a ModelConfig, form: Form) -> Result<Self> {
         let mut ops = Ops::new().map_err(|error| failed("graph", error))?;
         let mut shape = |axes, then: &[i64]| {
             let shape = ops.shape_and(POSITION_IDS, axes, then);
@@ -71,6 +87,7 @@ impl<'a> Qwen3<'a> {
             queries_shape: shape(2, &[signed(config.query_size())])?,
             keys_shape: shape(2, &[signed(config.key_value_size())])?,
             past_shape: shape(1, &[1, 1, 1])?,
+            zero_points: [None, None],
             ops,
             weights,
             config,
@@ -82,13 +99,13 @@ impl<'a> Qwen3<'a> {
     /// `(T, hidden)`.
     fn embed_tokens(&mut self) -> Result<Value> {
         let table = self.weight("embed_tokens.weight")?;
-        let precision = self.weights.precision();
-        self.add(|ops| {
-            let rows = ops.gather(&table, INPUT_IDS)?;
-            match precision {
-                Dtype::F16 => ops.widened(&rows),
-                _ => Ok(rows),
+        self.add(|ops| match &table {
+            Named::F32(table) => ops.gather(table, INPUT_IDS),
+            Named::F16(table) => {
+                let rows = ops.gather(table, INPUT_IDS)?;
+                ops.widened(&rows)
             }
+            Named::Quantized([table, scales]) => ops.gather_scaled([table, scales], INPUT_IDS),
         })
     }
 
@@ -104,33 +121,8 @@ impl<'a> Qwen3<'a> {
         let x = self.add(|ops| ops.add(&x, &attended))?;
 
         let normed = self.normed(&x, &key("post_attention_layernorm"))?;
-        let transformed = self.mlp(layer, &normed)?;
+        let transformed = self.mlp(layer, Input::new(normed, rows))?;
         self.add(|ops| ops.add(&x, &transformed))
-    }
-
-    /// `(T, hidden)` to itself.
-    fn mlp(&mut self, layer: usize, x: &str) -> Result<Value> {
-        let key = |name: &str| format!("layers.{layer}.mlp.{name}.weight");
-        let [gate, up, down] = ["gate_proj", "up_proj", "down_proj"].map(key);
-        let side = self.form.side();
-        if self.weights.precision() == Dtype::F16 || side == Side::Right {
-            let gate = self.linear(x, &gate)?;
-            let up = self.linear(x, &up)?;
-            let gated = self.add(|ops| {
-                let gate = ops.silu(&gate)?;
-                ops.mul(&gate, &up)
-            })?;
-            return self.linear(&gated, &down);
-        }
-        let (gate, up, down) = (self.weight(&gate)?, self.weight(&up)?, self.weight(&down)?);
-        self.add(|ops| {
-            let gate = ops.linear(&gate, x, side)?;
-            let gate = ops.silu(&gate)?;
-            let up = ops.linear(&up, x, side)?;
-            let gated = ops.mul(&gate, &up)?;
-            let transformed = ops.linear_of_columns(&down, &gated)?;
-            ops.transpose(&transformed, &[1, 0])
-        })
     }
 
     /// RMS norm of each head of `(T, heads * D)`, as `(T, heads, D)`.
@@ -140,30 +132,13 @@ impl<'a> Qwen3<'a> {
         self.normed(&x, key)
     }
 
-    /// `(T, in)` to `(T, out)`.
-    fn linear(&mut self, x: &str, key: &str) -> Result<Value> {
-        let (weight, side) = (self.weight(key)?, self.form.side());
-        if self.weights.precision() == Dtype::F16 {
-            return self.add(|ops| ops.half_linear(&weight, x));
-        }
-        self.add(|ops| {
-            let x = ops.linear(&weight, x, side)?;
-            match side {
-                Side::Left => ops.transpose(&x, &[1, 0]),
-                Side::Right => Ok(x),
-            }
-        })
-    }
-
     /// RMS norm over the last axis.
     fn normed(&mut self, x: &str, key: &str) -> Result<Value> {
-        let (weight, eps) = (self.weight(key)?, self.config.rms_norm_eps());
+        let Named::F32(weight) = self.weight(key)? else {
+            return Err(failed("graph", format!("expected {key} in f32")));
+        };
+        let eps = self.config.rms_norm_eps();
         self.add(|ops| ops.rms_norm(x, &weight, eps))
-    }
-
-    fn weight(&mut self, key: &str) -> Result<Value> {
-        let weight = self.weights.get(key)?;
-        self.add(|ops| ops.weight(key, weight))
     }
 
     fn heads(&self) -> [i64; 2] {

@@ -43,7 +43,7 @@ pub(super) fn inputs<'a>(
             TensorRef::from_array_view((angles, sines))?.into(),
         ),
     ];
-    if form != Form::Prefix {
+    if form.pools() {
         let last: Vec<i64> = batch.last_tokens().map(|token| token as i64).collect();
         inputs.push((
             LAST_TOKENS.into(),

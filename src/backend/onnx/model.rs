@@ -5,15 +5,16 @@ use ort::session::SessionOutputs;
 use super::failed;
 use super::graph::{self, Form};
 use super::inputs::inputs;
+use super::int8::Finish;
 use super::library::Library;
 use super::prefix::{self, Prefix};
 use super::providers::Provider;
 use super::rope::Rope;
 use super::session::Session;
 use super::threads::Threads;
-use super::weights::Weights;
+use super::weights::{FloatWeights, Weights};
+use crate::backend::HiddenRows;
 use crate::backend::admission::{Attention, Need};
-use crate::backend::{DeviceKind, HiddenRows};
 use crate::batch::TokenBatch;
 use crate::config::ModelConfig;
 use crate::error::Result;
@@ -32,19 +33,12 @@ pub(super) enum Route {
     Short { prefix: usize },
     /// At once, by the operator that stores no scores.
     Long,
-    /// At once, on an accelerator, by the standard operator.
+    /// At once, by the standard operator, in the one session that there is.
     Whole,
 }
 
 impl Route {
-    fn of(batch: &TokenBatch, provider: &Provider) -> Self {
-        match provider.kind.device() {
-            DeviceKind::Cpu => Self::on_processor(batch),
-            DeviceKind::Gpu => Self::Whole,
-        }
-    }
-
-    pub(super) fn on_processor(batch: &TokenBatch) -> Self {
+    pub(super) fn of(batch: &TokenBatch) -> Self {
         let prefix = prefix::worth_sharing(batch);
         match batch.width() - prefix {
             ..=LONGEST_SHORT => Self::Short { prefix },
@@ -53,53 +47,101 @@ impl Route {
     }
 }
 
-/// A model's sessions. What one query needs is built at once, the rest when it is first needed.
+/// A model's sessions and what each of their runs needs.
 pub(super) struct Model {
     library: &'static Library,
     config: ModelConfig,
-    weights: Weights,
     provider: Provider,
     threads: Threads,
     rope: Rope,
     nothing: Prefix,
-    /// Of few tokens, or of all batches on an accelerator.
-    first: Session,
+    sessions: Sessions,
+    /// What is left to do to the rows that come out: nothing, unless the weights are int8.
+    finish: Option<Finish>,
+}
+
+enum Sessions {
+    /// Over weights that all of them read. What one query needs is built at once, the rest when it
+    /// is first needed.
+    Shared(Box<Shared>),
+    /// The one that owns the weights.
+    Whole(Session),
+}
+
+struct Shared {
+    weights: FloatWeights,
+    few: Session,
     many: Option<Session>,
     long: Option<Session>,
     prefix: Option<Session>,
 }
 
 impl Model {
-    pub(super) fn new(
+    /// Of weights that each form of the graph reads, on the processor.
+    pub(super) fn shared(
         library: &'static Library,
         config: &ModelConfig,
-        weights: Weights,
+        mut weights: FloatWeights,
         provider: Provider,
         threads: Threads,
     ) -> Result<Self> {
-        let form = match provider.kind.device() {
-            DeviceKind::Cpu => Form::Few,
-            DeviceKind::Gpu => Form::Whole,
-        };
-        let graph = graph::qwen3(&weights, config, form)?;
-        Ok(Self {
-            first: Session::new(library, graph, &provider, &threads)?,
+        let graph = graph::qwen3(&mut weights, config, Form::Few)?;
+        let shared = Shared {
+            few: Session::new(library, graph, &provider, &threads)?,
+            weights,
             many: None,
             long: None,
             prefix: None,
+        };
+        let sessions = Sessions::Shared(Box::new(shared));
+        Self::new(library, config, sessions, provider, threads)
+    }
+
+    /// Of weights that one session takes: an accelerator keeps them, int8 ones are repacked.
+    pub(super) fn whole(
+        library: &'static Library,
+        config: &ModelConfig,
+        weights: &mut dyn Weights,
+        provider: Provider,
+        threads: Threads,
+    ) -> Result<Self> {
+        let graph = graph::qwen3(weights, config, Form::Whole)?;
+        let session = Session::new(library, graph, &provider, &threads)?;
+        Self::new(library, config, Sessions::Whole(session), provider, threads)
+    }
+
+    fn new(
+        library: &'static Library,
+        config: &ModelConfig,
+        sessions: Sessions,
+        provider: Provider,
+        threads: Threads,
+    ) -> Result<Self> {
+        Ok(Self {
             nothing: Prefix::empty(config)?,
             rope: Rope::new(config),
             library,
             config: config.clone(),
-            weights,
             provider,
             threads,
+            sessions,
+            finish: None,
         })
     }
 
-    /// Bytes of the weights.
-    pub(super) fn weight_bytes(&self) -> usize {
-        self.weights.bytes()
+    /// The model with something done to each row that comes out.
+    pub(super) fn finished_by(self, finish: Finish) -> Self {
+        Self {
+            finish: Some(finish),
+            ..self
+        }
+    }
+
+    fn route(&self, batch: &TokenBatch) -> Route {
+        match self.sessions {
+            Sessions::Shared(_) => Route::of(batch),
+            Sessions::Whole(_) => Route::Whole,
+        }
     }
 
     /// What running the batch takes beside the weights.
@@ -109,7 +151,7 @@ impl Model {
             true => Attention::Fused,
             false => Attention::Stored,
         };
-        match Route::of(batch, &self.provider) {
+        match self.route(batch) {
             Route::Short { prefix } => {
                 let rest = Need::after(prefix, [rows, width - prefix], config, Attention::Stored);
                 rest.or(Need::after(0, [1, prefix], config, long))
@@ -121,7 +163,7 @@ impl Model {
 
     /// Runs the batch by its [`Route`].
     pub(super) fn run(&mut self, batch: &TokenBatch) -> Result<HiddenRows> {
-        match Route::of(batch, &self.provider) {
+        match self.route(batch) {
             Route::Short { prefix: 0 } => self.run_short(batch, None),
             Route::Short { prefix } => {
                 let (shared, rest) = batch.split_at(prefix);
@@ -165,7 +207,11 @@ impl Model {
         prefix: Option<&Prefix>,
     ) -> Result<HiddenRows> {
         let hidden = self.config.hidden_size();
-        self.with(form, batch, prefix, |outputs| rows(batch, hidden, &outputs))
+        let mut rows = self.with(form, batch, prefix, |outputs| rows(batch, hidden, &outputs))?;
+        if let Some(finish) = &self.finish {
+            finish.apply(&mut rows.data);
+        }
+        Ok(rows)
     }
 
     /// Runs the graph of this form, which is built if it is not yet, and hands on its outputs.
@@ -176,23 +222,31 @@ impl Model {
         prefix: Option<&Prefix>,
         take: impl FnOnce(SessionOutputs<'_>) -> Result<T>,
     ) -> Result<T> {
-        let built = match form {
-            Form::Few | Form::Whole => None,
-            Form::Many => Some(&mut self.many),
-            Form::Long => Some(&mut self.long),
-            Form::Prefix => Some(&mut self.prefix),
-        };
-        let session = match built {
-            None => &mut self.first,
-            Some(Some(session)) => session,
-            Some(none) => {
-                let graph = graph::qwen3(&self.weights, &self.config, form)?;
-                none.insert(Session::new(
-                    self.library,
-                    graph,
-                    &self.provider,
-                    &self.threads,
-                )?)
+        let session = match &mut self.sessions {
+            Sessions::Whole(session) => session,
+            Sessions::Shared(shared) => {
+                let Shared {
+                    weights,
+                    few,
+                    many,
+                    long,
+                    prefix,
+                } = &mut **shared;
+                let built = match form {
+                    Form::Many => Some(many),
+                    Form::Long => Some(long),
+                    Form::Prefix => Some(prefix),
+                    Form::Few | Form::Whole | Form::Block => None,
+                };
+                match built {
+                    None => few,
+                    Some(Some(session)) => session,
+                    Some(none) => {
+                        let graph = graph::qwen3(weights, &self.config, form)?;
+                        let (provider, threads) = (&self.provider, &self.threads);
+                        none.insert(Session::new(self.library, graph, provider, threads)?)
+                    }
+                }
             }
         };
         let prefix = prefix.unwrap_or(&self.nothing);

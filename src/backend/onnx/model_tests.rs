@@ -8,7 +8,7 @@ use super::library;
 use super::model::{Model, Route};
 use super::providers::Provider;
 use super::threads::Threads;
-use super::weights::Weights;
+use super::weights::FloatWeights;
 use super::{Options, prefix};
 use crate::backend::HiddenRows;
 use crate::backend::execution_provider::ExecutionProvider;
@@ -30,11 +30,11 @@ fn load(dir: &Path) -> (ModelConfig, Model) {
     let config = ModelConfig::from_file(&dir.join("config.json")).unwrap();
     let checkpoint = Checkpoint::open(dir, &config).unwrap();
     let library = library::load(None).unwrap();
-    let weights = Weights::shared(&checkpoint, Dtype::F32).unwrap();
+    let weights = FloatWeights::shared(&checkpoint, Dtype::F32).unwrap();
     let options = Options::default();
     let threads = Threads::of(&options).unwrap();
     let provider = Provider::new(ExecutionProvider::Cpu, Dtype::F32, &options);
-    let model = Model::new(library, &config, weights, provider, threads).unwrap();
+    let model = Model::shared(library, &config, weights, provider, threads).unwrap();
     (config, model)
 }
 
@@ -104,7 +104,7 @@ fn attention_that_stores_no_scores_equals_the_standard_operators() {
 #[test]
 fn a_batch_takes_the_route_that_its_lengths_and_its_prefix_make_worth_while() {
     let (config, _) = load(&models()[0]);
-    let route = |shared, lengths: &[usize]| Route::on_processor(&batch(&config, shared, lengths));
+    let route = |shared, lengths: &[usize]| Route::of(&batch(&config, shared, lengths));
     assert_eq!(route(0, &[256, 3]), Route::Short { prefix: 0 });
     assert_eq!(route(0, &[257]), Route::Long);
     assert_eq!(route(20, &[28; 32]), Route::Short { prefix: 20 });

@@ -1,6 +1,9 @@
 //! ONNX operators over the model editor: each method adds one node and gives its output's name.
 
-use std::collections::BTreeMap;
+mod int8;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
 use std::sync::Arc;
 
 use ort::Result;
@@ -8,8 +11,11 @@ use ort::editor::{Graph, Model, Node, ONNX_DOMAIN, Opset};
 use ort::memory::Allocator;
 use ort::operator::Attribute;
 use ort::value::{
-    DynTensor, DynValue, Outlet, Shape, SymbolicDimensions, Tensor, TensorElementType, ValueType,
+    DynTensor, DynValue, Outlet, PrimitiveTensorElementType, Shape, SymbolicDimensions, Tensor,
+    TensorElementType, ValueType,
 };
+
+pub(super) use int8::QuantizedRows;
 
 /// `Attention`, `RotaryEmbedding` and `RMSNormalization` came with this version.
 const OPSET: u32 = 23;
@@ -28,7 +34,7 @@ const FLOAT16: i64 = 10;
 pub(super) type Value = String;
 
 /// Where an array that a graph reads lies.
-pub(super) enum Weight {
+pub(super) enum Stored {
     /// With the caller, who gives it to each run.
     Input(Arc<DynValue>),
     /// With the session, which may move it to its device or repack it.
@@ -40,6 +46,7 @@ pub(super) struct Ops {
     graph: Graph,
     nodes: usize,
     weights: BTreeMap<Value, Arc<DynValue>>,
+    scalars: BTreeSet<&'static str>,
 }
 
 /// A finished model and what its sessions must be given in each run.
@@ -55,6 +62,7 @@ impl Ops {
             graph: Graph::new()?,
             nodes: 0,
             weights: BTreeMap::new(),
+            scalars: BTreeSet::new(),
         })
     }
 
@@ -75,12 +83,12 @@ impl Ops {
 
     /// A weight. As an input any number of sessions can share it: ONNX Runtime shares initializers
     /// only in place of others of the same size, which it must be given first.
-    pub(super) fn weight(&mut self, name: &str, weight: Weight) -> Result<Value> {
+    pub(super) fn weight(&mut self, name: &str, weight: Stored) -> Result<Value> {
         match weight {
-            Weight::Input(array) => {
+            Stored::Input(array) => {
                 self.weights.insert(name.to_owned(), array);
             }
-            Weight::Initializer(array) => {
+            Stored::Initializer(array) => {
                 let shared = array.shape().num_elements() >= SMALLEST_SHARED;
                 self.graph.add_initializer(name, array, shared)?;
             }
@@ -262,6 +270,20 @@ impl Ops {
         let name = self.fresh("constant");
         self.graph.add_initializer(&name, tensor, false)?;
         Ok(name)
+    }
+
+    /// A number that is in the graph once.
+    fn scalar<T: PrimitiveTensorElementType + Debug + Copy>(
+        &mut self,
+        name: &'static str,
+        value: T,
+    ) -> Result<Value> {
+        if self.scalars.insert(name) {
+            let mut tensor = Tensor::<T>::new(&Allocator::default(), Shape::empty(0))?;
+            tensor.extract_tensor_mut().1.fill(value);
+            self.graph.add_initializer(name, tensor, false)?;
+        }
+        Ok(name.to_owned())
     }
 
     fn node(&mut self, op: &str, inputs: &[&str], attributes: Vec<Attribute>) -> Result<Value> {

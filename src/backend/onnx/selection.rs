@@ -96,11 +96,15 @@ fn resolve(precision: Precision, provider: ExecutionProvider) -> Result<Dtype> {
     match (precision, provider) {
         (Precision::Auto | Precision::F32, _) => Ok(Dtype::F32),
         (Precision::F16, provider) if computes_in_f16(provider) => Ok(Dtype::F16),
+        (Precision::Int8, ExecutionProvider::Cpu) => Ok(Dtype::Int8),
         _ => {
-            let supported = match computes_in_f16(provider) {
-                true => "Auto, F32, F16",
-                false => "Auto, F32",
-            };
+            let mut supported = "Auto, F32".to_owned();
+            if computes_in_f16(provider) {
+                supported += ", F16";
+            }
+            if provider == ExecutionProvider::Cpu {
+                supported += ", Int8";
+            }
             Err(unavailable(format!(
                 "precision {precision:?} is not supported by execution provider {provider} on \
                  this {}; supported: {supported}",

@@ -10,13 +10,32 @@ use ort::memory::Allocator;
 use ort::value::{DynValue, PrimitiveTensorElementType, Tensor as Array};
 
 use super::failed;
-use super::ops::Weight;
+use super::int8::Quantized;
+use super::ops::Stored;
 use crate::checkpoint::{Checkpoint, Tensor};
 use crate::dtype::Dtype;
 use crate::error::Result;
 
-/// The weights of one model.
-pub(super) struct Weights {
+/// A weight as a graph reads it.
+pub(super) enum Weight {
+    /// Laid out as in the checkpoint.
+    F32(Stored),
+    /// As [`F32`](Self::F32).
+    F16(Stored),
+    /// A linear layer, `(in, out)`.
+    Int8(Quantized<i8>),
+    /// The embedding table.
+    Int16(Quantized<i16>),
+}
+
+/// Gives a graph its weights, by their keys in the checkpoint.
+pub(super) trait Weights {
+    /// One weight; those that its session owns are given once.
+    fn take(&mut self, key: &str) -> Result<Weight>;
+}
+
+/// The weights of one model as the checkpoint has them, or rounded to f16.
+pub(super) struct FloatWeights {
     precision: Dtype,
     bytes: usize,
     source: Source,
@@ -24,22 +43,23 @@ pub(super) struct Weights {
 
 enum Source {
     /// Arrays by their keys in the checkpoint. All of a model's sessions read these.
-    Shared(BTreeMap<String, Arc<DynValue>>),
+    Shared(BTreeMap<String, (Arc<DynValue>, Dtype)>),
     /// Read for the one session that takes them.
     Own(Checkpoint),
 }
 
-impl Weights {
+impl FloatWeights {
     /// Loads every tensor. Beside the arrays themselves, loading holds one window of a tensor.
     pub(super) fn shared(checkpoint: &Checkpoint, precision: Dtype) -> Result<Self> {
         let mut arrays = BTreeMap::new();
         for key in checkpoint.keys() {
             let tensor = checkpoint.tensor(key)?;
-            let array = match stored_as(&tensor, precision) {
+            let dtype = stored_as(&tensor, precision);
+            let array = match dtype {
                 Dtype::F16 => outside(&tensor, f16::from_f32)?,
                 _ => outside(&tensor, |value| value)?,
             };
-            arrays.insert(key.to_owned(), Arc::new(array));
+            arrays.insert(key.to_owned(), (Arc::new(array), dtype));
         }
         Ok(Self {
             precision,
@@ -57,35 +77,36 @@ impl Weights {
         })
     }
 
-    /// Of matrices.
-    pub(super) fn precision(&self) -> Dtype {
-        self.precision
-    }
-
     /// Bytes of all arrays.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
+}
 
-    /// An array, laid out as in the file. What is too large for f16 becomes infinite, and with it
-    /// every vector, which is found out.
-    pub(super) fn get(&self, key: &str) -> Result<Weight> {
-        match &self.source {
+impl Weights for FloatWeights {
+    /// What is too large for f16 becomes infinite, and with it every vector, which is found out.
+    fn take(&mut self, key: &str) -> Result<Weight> {
+        let (array, dtype) = match &self.source {
             Source::Shared(arrays) => {
                 let array = arrays.get(key).cloned();
-                let array = array.ok_or_else(|| failed("weights", format!("no tensor {key}")))?;
-                Ok(Weight::Input(array))
+                let (array, dtype) =
+                    array.ok_or_else(|| failed("weights", format!("no tensor {key}")))?;
+                (Stored::Input(array), dtype)
             }
             Source::Own(checkpoint) => {
                 let tensor = checkpoint.tensor(key)?;
-                Ok(Weight::Initializer(
-                    match stored_as(&tensor, self.precision) {
-                        Dtype::F16 => inside(&tensor, f16::from_f32)?.upcast(),
-                        _ => inside(&tensor, |value| value)?.upcast(),
-                    },
-                ))
+                let dtype = stored_as(&tensor, self.precision);
+                let array = match dtype {
+                    Dtype::F16 => inside(&tensor, f16::from_f32)?.upcast(),
+                    _ => inside(&tensor, |value| value)?.upcast(),
+                };
+                (Stored::Initializer(array), dtype)
             }
-        }
+        };
+        Ok(match dtype {
+            Dtype::F16 => Weight::F16(array),
+            _ => Weight::F32(array),
+        })
     }
 }
 

@@ -1,6 +1,7 @@
 //! The attention of one layer.
 
 use super::super::ops::{Attending, Value};
+use super::linear::Input;
 use super::{
     COSINES, Form, KEY_POSITIONS, LAST_KEYS, LAST_TOKENS, POSITION_IDS, Qwen3, Rows, SINES,
     TOTAL_KEYS, past, signed,
@@ -11,12 +12,13 @@ impl Qwen3<'_> {
     /// `(T, hidden)` to itself, or to `(B, hidden)`.
     pub(super) fn self_attn(&mut self, layer: usize, x: &str, rows: Rows) -> Result<Value> {
         let key = |name: &str| format!("layers.{layer}.self_attn.{name}.weight");
-        let [keys, values] = self.keys_and_values(layer, x)?;
-        let x = match rows {
-            Rows::All => x.to_owned(),
-            Rows::Last => self.add(|ops| ops.gather(x, LAST_TOKENS))?,
+        let mut all = Input::new(x.to_owned(), Rows::All);
+        let [keys, values] = self.keys_and_values(layer, &mut all)?;
+        let mut asking = match rows {
+            Rows::All => all,
+            Rows::Last => Input::new(self.add(|ops| ops.gather(x, LAST_TOKENS))?, Rows::Last),
         };
-        let queries = self.linear(&x, &key("q_proj"))?;
+        let queries = self.projected(&mut asking, &key("q_proj"))?;
         let heads = self.config.num_attention_heads();
         let queries = self.head_normed(&queries, &key("q_norm"), heads)?;
         let past = self.past(layer)?;
@@ -27,17 +29,17 @@ impl Qwen3<'_> {
         }?;
         let columns = signed(self.config.query_size());
         let output = self.add(|ops| ops.reshape(&output, &[-1, columns]))?;
-        self.linear(&output, &key("o_proj"))
+        self.projected(&mut Input::new(output, rows), &key("o_proj"))
     }
 
     /// Of normed rows `(T, hidden)`, as `(B, L, KV * D)`.
-    pub(super) fn keys_and_values(&mut self, layer: usize, x: &str) -> Result<[Value; 2]> {
+    pub(super) fn keys_and_values(&mut self, layer: usize, x: &mut Input) -> Result<[Value; 2]> {
         let key = |name: &str| format!("layers.{layer}.self_attn.{name}.weight");
         let [_, kv_heads] = self.heads();
-        let keys = self.linear(x, &key("k_proj"))?;
+        let keys = self.projected(x, &key("k_proj"))?;
         let kv = self.config.num_key_value_heads();
         let keys = self.head_normed(&keys, &key("k_norm"), kv)?;
-        let values = self.linear(x, &key("v_proj"))?;
+        let values = self.projected(x, &key("v_proj"))?;
         let shape = self.keys_shape.clone();
         let both = self.add(|ops| {
             let keys = ops.reshape_to(&keys, &shape)?;

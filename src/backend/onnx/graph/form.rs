@@ -23,6 +23,9 @@ pub(in crate::backend::onnx) const COSINES: &str = "cosines";
 /// Sines of each position's angles `(positions, D / 2)`.
 pub(in crate::backend::onnx) const SINES: &str = "sines";
 
+/// The residual stream `(T, hidden)`, of a block alone.
+pub(in crate::backend::onnx) const STREAM: &str = "stream";
+
 /// A layer's keys and values of a past that all sequences share `(1, KV, P, D)`; P may be 0.
 pub(in crate::backend::onnx) fn past(layer: usize) -> [String; 2] {
     ["key", "value"].map(|part| format!("past_key_values.{layer}.{part}"))
@@ -39,13 +42,21 @@ pub(in crate::backend::onnx) enum Form {
     Long,
     /// The keys and values of one sequence, to be the past of others.
     Prefix,
-    /// Any batch, without a past, on an accelerator. Attention stores its scores.
+    /// Any batch, without a past, by the one session that owns the weights. Attention stores its
+    /// scores.
     Whole,
+    /// One block, from residual stream to residual stream.
+    Block,
 }
 
 impl Form {
     pub(in crate::backend::onnx) fn has_past(self) -> bool {
         matches!(self, Self::Few | Self::Many)
+    }
+
+    /// Whether it gives the last tokens' rows.
+    pub(in crate::backend::onnx) fn pools(self) -> bool {
+        !matches!(self, Self::Prefix | Self::Block)
     }
 
     /// Whether attention stores no scores, if ONNX Runtime is new enough.
@@ -57,7 +68,7 @@ impl Form {
     /// tokens are sooner packed than the weight, many are not.
     pub(super) fn side(self) -> Side {
         match self {
-            Self::Few | Self::Prefix | Self::Whole => Side::Left,
+            Self::Few | Self::Prefix | Self::Whole | Self::Block => Side::Left,
             Self::Many | Self::Long => Side::Right,
         }
     }
@@ -66,13 +77,17 @@ impl Form {
     pub(super) fn inputs(self, config: &ModelConfig) -> Vec<Outlet> {
         use TensorElementType::{Float32, Int32, Int64};
         let half = signed(config.head_dim() / 2);
+        let first = match self {
+            Self::Block => outlet(STREAM, Float32, &[-1, signed(config.hidden_size())]),
+            _ => outlet(INPUT_IDS, Int64, &[-1]),
+        };
         let mut inputs = vec![
-            outlet(INPUT_IDS, Int64, &[-1]),
+            first,
             outlet(POSITION_IDS, Int64, &[-1, -1]),
             outlet(COSINES, Float32, &[-1, half]),
             outlet(SINES, Float32, &[-1, half]),
         ];
-        if self != Self::Prefix {
+        if self.pools() {
             inputs.push(outlet(LAST_TOKENS, Int64, &[-1]));
             inputs.push(outlet(KEY_POSITIONS, Int64, &[-1]));
         }

@@ -1,0 +1,79 @@
+//! One block of the model alone, from residual stream to residual stream.
+
+use ort::value::{Tensor, TensorRef};
+
+use super::failed;
+use super::graph::{self, COSINES, POSITION_IDS, SINES, STREAM};
+use super::library::Library;
+use super::providers::Provider;
+use super::rope::Rope;
+use super::session::{Inputs, Session};
+use super::threads::Threads;
+use super::weights::Weights;
+use crate::config::ModelConfig;
+use crate::error::Result;
+
+/// Sequences of equal length.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Layout {
+    pub(super) sequences: usize,
+    pub(super) tokens: usize,
+}
+
+/// Makes blocks of a model.
+pub(super) struct Blocks<'a> {
+    pub(super) library: &'a Library,
+    pub(super) config: &'a ModelConfig,
+    pub(super) provider: &'a Provider,
+    pub(super) threads: &'a Threads,
+}
+
+/// A block with its weights.
+pub(super) struct Block<'a> {
+    session: Session,
+    config: &'a ModelConfig,
+}
+
+impl<'a> Blocks<'a> {
+    pub(super) fn load(&self, layer: usize, mut weights: impl Weights) -> Result<Block<'a>> {
+        let built = graph::block(&mut weights, self.config, layer)?;
+        Ok(Block {
+            session: Session::new(self.library, built, self.provider, self.threads)?,
+            config: self.config,
+        })
+    }
+}
+
+impl Block<'_> {
+    /// A stream `(sequences * tokens, hidden)` to the next block's.
+    pub(super) fn run(&mut self, layout: Layout, stream: &[f32]) -> Result<Vec<f32>> {
+        let Layout { sequences, tokens } = layout;
+        let mut rope = Rope::new(self.config);
+        let shape = [sequences * tokens, self.config.hidden_size()];
+        let inputs = inputs(layout, (shape, stream), &mut rope);
+        let inputs = inputs.map_err(|error| failed("measure", error))?;
+        let outputs = self.session.run(inputs, sequences * tokens)?;
+        let stream = outputs[0].try_extract_tensor::<f32>();
+        Ok(stream.map_err(|error| failed("measure", error))?.1.to_vec())
+    }
+}
+
+fn inputs<'a>(
+    layout: Layout,
+    stream: ([usize; 2], &'a [f32]),
+    rope: &'a mut Rope,
+) -> ort::Result<Inputs<'a>> {
+    let Layout { sequences, tokens } = layout;
+    let angles = [tokens, rope.width()];
+    let [cosines, sines] = rope.tables(tokens);
+    let positions: Vec<i64> = (0..sequences).flat_map(|_| 0..tokens as i64).collect();
+    let positions = Tensor::from_array(([sequences, tokens], positions))?;
+    let cosines = TensorRef::from_array_view((angles, cosines))?;
+    let sines = TensorRef::from_array_view((angles, sines))?;
+    Ok(vec![
+        (STREAM.into(), TensorRef::from_array_view(stream)?.into()),
+        (POSITION_IDS.into(), positions.into()),
+        (COSINES.into(), cosines.into()),
+        (SINES.into(), sines.into()),
+    ])
+}

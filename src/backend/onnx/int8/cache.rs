@@ -1,0 +1,231 @@
+//! Quantised weights on disk: one file for each checkpoint, written whole or not at all.
+//!
+//! ```text
+//! "qwen3-embedding int8\n"   what it is
+//! u64, u64                   length and checksum of the header
+//! header                     JSON: key, summary, arrays by name with element, shape, checksum
+//! arrays                     little-endian, in the header's order
+//! ```
+//!
+//! The file's length, the header's checksum and key, and the checksum of every array are compared
+//! before the weights are used. They guard against damage, not against somebody who can write here.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use ort::value::Tensor as Array;
+use serde::{Deserialize, Serialize};
+
+use super::array_file::{self, Element};
+use super::key;
+use super::matrix::Quantized;
+use super::store::{QuantizedWeight, Store};
+use crate::checkpoint::Checkpoint;
+use crate::config::ModelConfig;
+use crate::error::Result;
+use crate::{cache_dir, file};
+
+const MAGIC: &[u8] = b"qwen3-embedding int8\n";
+
+/// A header is a few hundred bytes for each array; one of more than this is damaged.
+const MAX_HEADER: u64 = 64 << 20;
+
+/// Where the weights of one checkpoint are kept.
+pub(super) struct Cache {
+    key: String,
+    path: PathBuf,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Header {
+    key: String,
+    summary: String,
+    /// By the checkpoint's key: the weight's one array or its values and scales.
+    weights: BTreeMap<String, Vec<Entry>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Entry {
+    element: Element,
+    shape: Vec<usize>,
+    checksum: u64,
+}
+
+impl Cache {
+    /// `None` where the user has no cache directory.
+    pub(super) fn new(
+        dir: Option<PathBuf>,
+        checkpoint: &Checkpoint,
+        config: &ModelConfig,
+    ) -> Result<Option<Self>> {
+        let Some(dir) = dir.or_else(cache_dir::quantized) else {
+            return Ok(None);
+        };
+        let key = key::of(&dir, checkpoint, config)?;
+        let path = dir.join(format!("{key}.int8"));
+        Ok(Some(Self { key, path }))
+    }
+
+    /// The summary and the weights; `None` where there is no file, or none that is whole.
+    pub(super) fn read(&self) -> Option<(String, Store)> {
+        match self.try_read() {
+            Ok(found) => Some(found),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => {
+                let file = self.path.display();
+                tracing::warn!(%file, "the quantised weights are made anew: {error}");
+                None
+            }
+        }
+    }
+
+    /// Keeps the weights, if the directory can be written to.
+    pub(super) fn write(&self, summary: &str, store: &Store) {
+        let written = write_atomically(&self.path, |out| write(out, &self.key, summary, store));
+        if let Err(error) = written {
+            let file = self.path.display();
+            tracing::warn!(%file, "the quantised weights are not kept: {error}");
+        }
+    }
+
+    fn try_read(&self) -> io::Result<(String, Store)> {
+        let (file, len) = file::open(&self.path)?;
+        let mut file = BufReader::new(file);
+        let header = read_header(&mut file, len)?;
+        if header.key != self.key {
+            return Err(damaged("it holds another checkpoint's weights"));
+        }
+        let mut weights = BTreeMap::new();
+        for (key, entries) in &header.weights {
+            weights.insert(key.clone(), read_weight(&mut file, entries)?);
+        }
+        Ok((header.summary, Store::new(weights)))
+    }
+}
+
+fn write(out: &mut BufWriter<File>, key: &str, summary: &str, store: &Store) -> io::Result<()> {
+    let weights = store
+        .iter()
+        .map(|(key, weight)| (key.clone(), entries(weight)));
+    let header = serde_json::to_vec(&Header {
+        key: key.to_owned(),
+        summary: summary.to_owned(),
+        weights: weights.collect(),
+    })?;
+    out.write_all(MAGIC)?;
+    out.write_all(&(header.len() as u64).to_le_bytes())?;
+    out.write_all(&array_file::checksum(&header).to_le_bytes())?;
+    out.write_all(&header)?;
+    for (_, weight) in store.iter() {
+        match weight {
+            QuantizedWeight::F32(array) => array_file::write(out, array)?,
+            QuantizedWeight::Int8(Quantized { values, scales }) => {
+                array_file::write(out, values)?;
+                array_file::write(out, scales)?;
+            }
+            QuantizedWeight::Int16(Quantized { values, scales }) => {
+                array_file::write(out, values)?;
+                array_file::write(out, scales)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn entries(weight: &QuantizedWeight) -> Vec<Entry> {
+    match weight {
+        QuantizedWeight::F32(array) => vec![entry(array)],
+        QuantizedWeight::Int8(Quantized { values, scales }) => vec![entry(values), entry(scales)],
+        QuantizedWeight::Int16(Quantized { values, scales }) => vec![entry(values), entry(scales)],
+    }
+}
+
+fn entry<T: array_file::Stored>(array: &Array<T>) -> Entry {
+    Entry {
+        element: T::ELEMENT,
+        shape: array.shape().iter().map(|&axis| axis as usize).collect(),
+        checksum: array_file::checksum_of(array),
+    }
+}
+
+fn read_header(file: &mut BufReader<File>, len: u64) -> io::Result<Header> {
+    let mut magic = [0; MAGIC.len()];
+    file.read_exact(&mut magic)?;
+    let [mut header_len, mut checksum] = [[0; 8]; 2];
+    file.read_exact(&mut header_len)?;
+    file.read_exact(&mut checksum)?;
+    let header_len = u64::from_le_bytes(header_len);
+    if magic != MAGIC || header_len > MAX_HEADER.min(len) {
+        return Err(damaged("it does not begin as such a file does"));
+    }
+    let mut header = vec![0; header_len as usize];
+    file.read_exact(&mut header)?;
+    if array_file::checksum(&header) != u64::from_le_bytes(checksum) {
+        return Err(damaged("its header has another checksum"));
+    }
+    let header: Header = serde_json::from_slice(&header)?;
+    let arrays = header.weights.values().flatten();
+    let arrays: u64 = arrays.map(|entry| entry.element.bytes(&entry.shape)).sum();
+    let expected = MAGIC.len() as u64 + 16 + header_len + arrays;
+    if expected != len {
+        return Err(damaged(&format!("expected {expected} bytes, found {len}")));
+    }
+    Ok(header)
+}
+
+fn read_weight(file: &mut BufReader<File>, entries: &[Entry]) -> io::Result<QuantizedWeight> {
+    use Element::{F32, Int8, Int16};
+    let elements: Vec<Element> = entries.iter().map(|entry| entry.element).collect();
+    Ok(match elements[..] {
+        [F32] => QuantizedWeight::F32(read_array(file, &entries[0])?),
+        [Int8, F32] => QuantizedWeight::Int8(Quantized {
+            values: read_array(file, &entries[0])?,
+            scales: read_array(file, &entries[1])?,
+        }),
+        [Int16, F32] => QuantizedWeight::Int16(Quantized {
+            values: read_array(file, &entries[0])?,
+            scales: read_array(file, &entries[1])?,
+        }),
+        _ => return Err(damaged(&format!("it holds a weight of {elements:?}"))),
+    })
+}
+
+fn read_array<T: array_file::Stored>(
+    file: &mut BufReader<File>,
+    entry: &Entry,
+) -> io::Result<Array<T>> {
+    let (array, checksum) = array_file::read(file, &entry.shape)?;
+    if checksum != entry.checksum {
+        return Err(damaged("an array has another checksum"));
+    }
+    Ok(array)
+}
+
+fn damaged(how: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("damaged: {how}"))
+}
+
+/// Writes a file beside its place and moves it there: readers see all of it or nothing.
+pub(super) fn write_atomically(
+    path: &Path,
+    content: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+) -> io::Result<()> {
+    static WRITES: AtomicU32 = AtomicU32::new(0);
+    let write = WRITES.fetch_add(1, Ordering::Relaxed);
+    let fresh = path.with_extension(format!("{}-{write}.tmp", std::process::id()));
+    path.parent().map_or(Ok(()), fs::create_dir_all)?;
+    let written = File::create(&fresh).and_then(|file| {
+        let mut out = BufWriter::with_capacity(1 << 20, file);
+        content(&mut out)?;
+        out.into_inner()?.sync_all()?;
+        fs::rename(&fresh, path)
+    });
+    if written.is_err() {
+        // What is left of it is of no use; that it cannot be removed either changes nothing.
+        let _ = fs::remove_file(&fresh);
+    }
+    written
+}

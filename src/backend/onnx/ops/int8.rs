@@ -1,0 +1,90 @@
+//! Linear layers of int8 weights and of rows that are quantised as they come.
+
+use ort::Result;
+use ort::operator::Attribute;
+
+use super::{CONTRIB, Ops, Value};
+
+/// Rows in int8.
+pub(in crate::backend::onnx) struct QuantizedRows {
+    bytes: Value,  // (T, in), 128 is zero
+    scales: Value, // (T, 1)
+}
+
+impl Ops {
+    /// Each row's zero point, for as many rows as `x` has on its first axis.
+    pub(in crate::backend::onnx) fn zero_points(&mut self, x: &str) -> Result<Value> {
+        let first = vec![Attribute::new("start", 0i64)?, Attribute::new("end", 1i64)?];
+        let rows = self.node("Shape", &[x], first)?;
+        let zero = self.zero_point()?;
+        self.node("Expand", &[&zero, &rows], vec![])
+    }
+
+    /// Each row of `(T, in)` as bytes of its own scale. Rows do not share one: a row's result would
+    /// depend on the others, and be coarse beside one large row.
+    pub(in crate::backend::onnx) fn quantize_rows(
+        &mut self,
+        x: &str,
+        zero_points: &str,
+    ) -> Result<QuantizedRows> {
+        let magnitudes = self.node("Abs", &[x], vec![])?;
+        let axis = self.constant(&[1])?;
+        let flat = vec![Attribute::new("keepdims", 0i64)?];
+        let largest = self.node("ReduceMax", &[&magnitudes, &axis], flat)?;
+        let step = self.scalar("step", 1.0_f32 / 127.0)?;
+        let scales = self.mul(&largest, &step)?;
+        let by_row = vec![Attribute::new("axis", 0i64)?];
+        let bytes = self.node("QuantizeLinear", &[x, &scales, zero_points], by_row)?;
+        let scales = self.unsqueeze(&scales, &[1])?; // (T, 1)
+        Ok(QuantizedRows { bytes, scales })
+    }
+
+    /// The same rows, their scales times those of `by`.
+    pub(in crate::backend::onnx) fn rescaled(
+        &mut self,
+        rows: QuantizedRows,
+        by: &QuantizedRows,
+    ) -> Result<QuantizedRows> {
+        let scales = self.mul(&rows.scales, &by.scales)?;
+        Ok(QuantizedRows { scales, ..rows })
+    }
+
+    /// A linear layer of int8 weights `(in, out)`, each output with its scale.
+    pub(in crate::backend::onnx) fn linear_int8(
+        &mut self,
+        x: &QuantizedRows,
+        weight: &[Value; 2],
+    ) -> Result<Value> {
+        let product = self.unscaled_int8(x, weight)?;
+        self.mul(&product, &x.scales)
+    }
+
+    /// As [`linear_int8`](Self::linear_int8), but for the scales of the rows.
+    pub(in crate::backend::onnx) fn unscaled_int8(
+        &mut self,
+        x: &QuantizedRows,
+        [weight, scales]: &[Value; 2],
+    ) -> Result<Value> {
+        let (one, zero) = (self.scalar("one", 1.0_f32)?, self.zero_point()?);
+        let inputs = [x.bytes.as_str(), weight, &one, scales, &zero];
+        self.node_in(CONTRIB, "MatMulIntegerToFloat", &inputs, 1, vec![])
+    }
+
+    /// Rows of a table `(rows, columns)` of integers, each row with its scale.
+    pub(in crate::backend::onnx) fn gather_scaled(
+        &mut self,
+        [table, scales]: [&str; 2],
+        ids: &str,
+    ) -> Result<Value> {
+        let rows = self.gather(table, ids)?;
+        let rows = self.widened(&rows)?;
+        let scales = self.gather(scales, ids)?;
+        let scales = self.unsqueeze(&scales, &[1])?;
+        self.mul(&rows, &scales)
+    }
+
+    /// Where 0 stands among the bytes of a quantised row.
+    fn zero_point(&mut self) -> Result<Value> {
+        self.scalar("zero_point", 128_u8)
+    }
+}
