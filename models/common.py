@@ -26,6 +26,10 @@ AGREEMENT = 1e-5
 # The released models' query prompt; a document has none.
 QUERY_PROMPT = "Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery:"
 
+# The released tokenizer's added tokens; the first ends every text.
+EOS, CHAT_START, CHAT_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
+SPECIAL = (EOS, CHAT_START, CHAT_END)
+
 # Elements generated at a time: bounds the memory of a full-size checkpoint.
 BLOCK = 1 << 24
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 MODELS = Path(__file__).parent
-CORPUS = MODELS / "tiny-corpus.txt"
+CORPUS = MODELS / "onnx-corpus.txt"
 
 
 def common(pattern, text, count):

@@ -139,6 +139,13 @@ impl OnnxModel {
         }
     }
 
+    /// The bytes of the ONNX file, which must still be what was checked.
+    pub(crate) fn bytes(&self) -> Result<Vec<u8>> {
+        let bytes = read(&self.file)?;
+        parse(&self.file, &bytes)?;
+        Ok(bytes)
+    }
+
     pub(crate) fn instructions(&self) -> Instructions {
         match self.other.is_qwen3() {
             true => Instructions::Qwen3,
@@ -155,13 +162,6 @@ impl OnnxModel {
 
     pub(crate) fn other(&self) -> &OtherConfig {
         &self.other
-    }
-
-    /// The bytes of the ONNX file, which must still be what was checked.
-    pub(crate) fn bytes(&self) -> Result<Vec<u8>> {
-        let bytes = read(&self.file)?;
-        parse(&self.file, &bytes)?;
-        Ok(bytes)
     }
 }
 

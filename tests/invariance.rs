@@ -115,9 +115,9 @@ fn a_token_in_the_middle_and_the_order_of_tokens_matter() {
         let rows = embed_ids(
             &mut embedder,
             &[
-                vec![5, 6, 7, 8, 1600],
-                vec![5, 6, 9, 8, 1600],
-                vec![6, 5, 7, 8, 1600],
+                vec![5, 6, 7, 8, 12281],
+                vec![5, 6, 9, 8, 12281],
+                vec![8, 7, 6, 5, 12281],
             ],
         );
         let row = |index| rows.row(index).unwrap();

@@ -162,12 +162,16 @@ fn memory_is_flat_over_a_thousand_ragged_batches() {
                 embed_ids(&mut embedder, &batch);
             }
         };
-        run(0..200);
+        // Every shape has been seen by then, and the allocator has its slack.
+        run(0..1000);
         let before = status("VmRSS");
-        run(200..1200);
+        run(1000..2000);
         let grown = status("VmRSS").saturating_sub(before);
-        // The allocator's slack: 1 MiB is 1 kB a batch, less than its ids, positions and vectors.
-        assert!(grown <= 1 << 20, "{grown} bytes more after 1,000 batches");
+        // The bound that is promised; what a batch left behind would add up to more.
+        assert!(
+            grown * 50 <= before,
+            "{grown} bytes more than {before} after 1,000 batches"
+        );
     });
 }
 
@@ -176,7 +180,7 @@ fn weights_that_do_not_fit_are_refused_before_they_are_loaded() {
     alone(
         "weights_that_do_not_fit_are_refused_before_they_are_loaded",
         || {
-            // 4 TB in f32: more than any machine that runs this has left.
+            // 2.2 TB in f32: more than any machine that runs this has left.
             let vocab = 1 << 32 >> 1;
             let dir = model(vocab - 1);
             let refused = Embedder::from_dir(dir.path())

@@ -58,10 +58,10 @@ fn every_golden_text_has_the_references_vector_and_token_count() {
 #[test]
 fn a_text_equals_its_ids_with_one_eos_at_the_end() {
     let mut embedder = tiny_embedder();
-    assert_eq!(embedder.eos_token_id(), 1600);
+    assert_eq!(embedder.eos_token_id(), 12281);
     let ids = &goldens(&tiny())[5];
     assert_eq!(ids.case["text"], "Hello, world!");
-    assert_eq!(ids.ids.iter().filter(|&&id| id == 1600).count(), 1);
+    assert_eq!(ids.ids.iter().filter(|&&id| id == 12281).count(), 1);
     let text = embedder.embed(&["Hello, world!"], &raw()).unwrap();
     let same = embed_ids(&mut embedder, std::slice::from_ref(&ids.ids));
     assert_eq!(text.data(), same.data());
@@ -95,7 +95,7 @@ fn eos_is_added_once_whatever_the_post_processor_does() {
             let text = t["post_processor"].to_string();
             let text = text
                 .replace("<|endoftext|>", "<|im_end|>")
-                .replace("1600", "1602");
+                .replace("12281", "12283");
             t["post_processor"] = serde_json::from_str(&text).unwrap();
         });
     });
@@ -109,7 +109,7 @@ fn padding_and_truncation_in_the_tokenizer_file_have_no_effect() {
         edit_json(&dir.join("tokenizer.json"), |t| {
             t["padding"] = json!({
                 "strategy": {"Fixed": 64}, "direction": "Right", "pad_to_multiple_of": null,
-                "pad_id": 1600, "pad_type_id": 0, "pad_token": "<|endoftext|>",
+                "pad_id": 12281, "pad_type_id": 0, "pad_token": "<|endoftext|>",
             });
             t["truncation"] = json!({
                 "direction": "Right", "max_length": 3, "strategy": "LongestFirst", "stride": 0,
@@ -162,19 +162,19 @@ fn tiny_with_rows(rows: usize) -> TempDir {
 
 #[test]
 fn a_vocabulary_larger_than_the_embedding_table_is_refused() {
-    let model = tiny_with_rows(1500);
+    let model = tiny_with_rows(12_000);
     let built = builder(model.path(), BACKENDS[0], Precision::F32).build();
     let error = built.err().unwrap().to_string();
     assert!(
-        error.ends_with("has id 1599, but the embedding table has 1500 rows"),
+        error.ends_with("has id 12280, but the embedding table has 12000 rows"),
         "{error}"
     );
 }
 
 #[test]
 fn an_added_token_without_a_row_is_plain_text_never_another_token() {
-    // As in the released 4B and 8B: `<think>` is id 1605 and the table ends before it.
-    let model = tiny_with_rows(1605);
+    // As in the released 4B and 8B: `<think>` is id 12286 and the table ends before it.
+    let model = tiny_with_rows(12_286);
     let mut cut = open(model.path(), BACKENDS[0], Precision::F32);
     let mut whole = tiny_embedder();
     let same = |texts: &[&str], a: &mut Embedder, b: &mut Embedder| {
@@ -202,7 +202,7 @@ fn added_tokens_whose_order_belies_their_ids_are_refused() {
     .to_string();
     assert!(
         error.ends_with(
-            "added token \"</think>\" is declared with id 1606, which its place in the file does not give it"
+            "added token \"</think>\" is declared with id 12287, which its place in the file does not give it"
         ),
         "{error}"
     );
@@ -280,7 +280,7 @@ fn a_declared_sequence_length_below_the_context_is_the_limit() {
     });
     assert_eq!(
         error.unwrap_err().to_string(),
-        "input 0: 8 tokens, more than the limit of 4; shorten it or, if it is a text, allow truncation"
+        "input 0: 7 tokens, more than the limit of 4; shorten it or, if it is a text, allow truncation"
     );
 }
 
@@ -308,13 +308,13 @@ fn too_long_a_text_is_an_error_and_is_cut_before_eos_when_asked() {
         .unwrap_err();
     assert_eq!(
         error.to_string(),
-        "input 1: 8 tokens, more than the limit of 4; shorten it or, if it is a text, allow truncation"
+        "input 1: 7 tokens, more than the limit of 4; shorten it or, if it is a text, allow truncation"
     );
     let cut = raw().max_tokens(4).truncation(Truncation::End);
     let found = embedder.embed(&["a", "Hello, world!"], &cut).unwrap();
     assert_eq!(found.truncated(), [false, true]);
     assert_eq!(found.tokens(), [2, 4]);
-    let expected = embed_ids(&mut embedder, &[vec![64, 1600], vec![39, 68, 443, 1600]]);
+    let expected = embed_ids(&mut embedder, &[vec![64, 12281], vec![39, 420, 78, 12281]]);
     for (a, b) in found.iter().zip(expected.iter()) {
         assert!(max_abs_error(a, b) < 1e-5);
     }
@@ -364,8 +364,8 @@ fn token_ids_are_taken_as_they_are_or_refused() {
         "input 1: expected at least one token id, found none"
     );
     assert_eq!(
-        error(&[&[1], &[2, 1607]]),
-        "input 1: token id 1607 at position 1: expected an id below 1607"
+        error(&[&[1], &[2, 12_288]]),
+        "input 1: token id 12288 at position 1: expected an id below 12288"
     );
     assert_eq!(
         error(&[&[1, 2, 3, 4]]),
@@ -379,18 +379,18 @@ fn token_ids_are_taken_as_they_are_or_refused() {
 fn mrl_cuts_and_normalises_again() {
     let mut embedder = tiny_embedder();
     let whole = embedder.embed(&["Hello, world!"], &raw()).unwrap();
-    for dimensions in [1, 16, 64] {
+    for dimensions in [1, 24, 192] {
         let options = EmbedOptions::default().dimensions(dimensions);
         let cut = embedder.embed(&["Hello, world!"], &options).unwrap();
         assert_eq!(cut.dimensions(), dimensions);
         let expected = normalized(&whole.data()[..dimensions]);
         assert!(max_abs_error(cut.data(), &expected) < 1e-6);
     }
-    for dimensions in [0, 65] {
+    for dimensions in [0, 193] {
         let options = EmbedOptions::default().dimensions(dimensions);
         assert_eq!(
             embedder.embed(&["a"], &options).unwrap_err().to_string(),
-            format!("dimensions: expected 1..=64, found {dimensions}")
+            format!("dimensions: expected 1..=192, found {dimensions}")
         );
     }
 }

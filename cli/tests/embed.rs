@@ -11,12 +11,12 @@ use support::{NOTE, finish, npy, numbers, on_tiny, program, run, run_on, tiny};
 const TEXTS: [&str; 3] = ["one", "two longer words", "三"];
 
 #[test]
-fn the_built_in_model_embeds_and_says_that_it_is_random() {
+fn the_built_in_model_embeds_and_says_what_it_is() {
     let outcome = run(&["embed", "--device", "cpu", "one", "two"]);
     let result = outcome.json();
     assert_eq!(outcome.stderr, NOTE);
     assert_eq!(result["model"], "built-in/tiny");
-    assert_eq!(result["dimensions"], 64);
+    assert_eq!(result["dimensions"], 192);
     assert_eq!(result["normalized"], true);
     assert_eq!(result["truncated"], json!([false, false]));
     let best_on_a_cpu = if cfg!(feature = "onnx") {
@@ -32,7 +32,7 @@ fn the_built_in_model_embeds_and_says_that_it_is_random() {
     assert_eq!(embeddings.len(), 2);
     for embedding in embeddings {
         let squares: f32 = numbers(embedding).iter().map(|value| value * value).sum();
-        // f32 rounding of 64 elements.
+        // f32 rounding of 192 elements.
         assert!((squares - 1.0).abs() < 1e-5);
     }
 }
@@ -118,7 +118,7 @@ fn all_formats_hold_the_same_bits() {
     }
 
     let (shape, found) = npy(&in_format("npy").stdout);
-    assert_eq!(shape, [TEXTS.len(), 64]);
+    assert_eq!(shape, [TEXTS.len(), 192]);
     assert_eq!(
         found.into_iter().map(f32::to_bits).collect::<Vec<_>>(),
         expected

@@ -85,11 +85,11 @@ fn options_that_the_model_or_the_build_cannot_meet() {
     let cases: [(&[&str], &str); 10] = [
         (
             &["a", "--dimensions", "0"],
-            "dimensions: expected 1..=64, found 0",
+            "dimensions: expected 1..=192, found 0",
         ),
         (
-            &["a", "--dimensions", "65"],
-            "dimensions: expected 1..=64, found 65",
+            &["a", "--dimensions", "193"],
+            "dimensions: expected 1..=192, found 193",
         ),
         (
             &["a", "--max-tokens", "0"],
@@ -112,8 +112,8 @@ fn options_that_the_model_or_the_build_cannot_meet() {
             "input 0: 3 tokens, more than the limit of 2; shorten it or, if it is a text, allow truncation",
         ),
         (
-            &["--token-ids", "1", "--token-ids", "5,1607"],
-            "input 1: token id 1607 at position 1: expected an id below 1607",
+            &["--token-ids", "1", "--token-ids", "5,12288"],
+            "input 1: token id 12288 at position 1: expected an id below 12288",
         ),
         (
             &["--input", "no/file"],
@@ -134,7 +134,7 @@ fn options_that_the_model_or_the_build_cannot_meet() {
         "input 0: 513 tokens, more than the limit of 512; shorten it or, if it is a text, allow truncation",
     );
     let outcome = support::on_tiny(&["similarity", "--query", "a", "b", "--dimensions", "0"]);
-    failed(&outcome, "dimensions: expected 1..=64, found 0");
+    failed(&outcome, "dimensions: expected 1..=192, found 0");
     let outcome = support::on_tiny(&["similarity", "--query", &long, "b"]);
     assert!(outcome.stderr.starts_with("error: query: input 0: "));
     let outcome = support::on_tiny(&["similarity", "--query", "a", "b", &long]);

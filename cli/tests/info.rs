@@ -41,8 +41,12 @@ fn a_table_line_a_fact() {
         "model        built-in/tiny",
         "directory    none, built in",
         "heads        4, 2 for keys and values",
-        "weights      0.5 MB, bf16",
-        "provider     cpu",
+        "weights      6.9 MB, bf16",
+        if cfg!(feature = "onnx") {
+            "provider     cpu"
+        } else {
+            "provider     none"
+        },
         "precision    f32",
         "fallback     none",
     ] {
@@ -50,6 +54,7 @@ fn a_table_line_a_fact() {
     }
 }
 
+#[cfg(feature = "onnx")]
 #[test]
 fn the_execution_providers_of_the_library_are_listed_and_no_other_runs() {
     let info = run(&["info", "--device", "cpu", "--format", "json"]).json();

@@ -29,7 +29,7 @@ fn an_output_file_holds_what_stdout_would_and_stdout_stays_empty() {
     assert_eq!((outcome.stdout(), outcome.stderr.as_str()), ("", ""));
     let bytes = fs::read(&file).unwrap();
     assert_eq!(bytes, on_tiny(&args).stdout);
-    assert_eq!(npy(&bytes).0, [1, 64]);
+    assert_eq!(npy(&bytes).0, [1, 192]);
     assert_eq!(only_file(folder.path()), "x.npy");
 }
 
@@ -48,7 +48,7 @@ fn a_failed_run_leaves_the_old_output_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("x.json");
     fs::write(&file, "old").unwrap();
-    let failing = ["embed", "x", "--dimensions", "65", "--output"];
+    let failing = ["embed", "x", "--dimensions", "193", "--output"];
     let outcome = on_tiny(&[&failing[..], &[file.to_str().unwrap()]].concat());
     assert_eq!(outcome.code, 1);
     assert_eq!(fs::read_to_string(&file).unwrap(), "old");

@@ -36,8 +36,8 @@ fn errors_are_told_whole_in_each_shape() {
         400,
         &error("input 1 is empty", json!("input"), json!(null)),
     );
-    for ids in ["[9]", "[[9]]", "[[1600, 9]]", "[[9, 1600, 1600]]"] {
-        let eos = "input 0: expected the model's own token ids, which end with one EOS, 1600; \
+    for ids in ["[9]", "[[9]]", "[[12281, 9]]", "[[9, 12281, 12281]]"] {
+        let eos = "input 0: expected the model's own token ids, which end with one EOS, 12281; \
                    send text where there is another tokenizer";
         assert_error(
             &openai(&format!(r#"{{"input": {ids}}}"#)),

@@ -139,7 +139,7 @@ fn akidb_takes_texts_or_inputs() {
         let answer = server.post("/api/v1/embed", request.to_string()).json();
         assert_close(&rows(&answer["embeddings"]), &expected(&TEXTS));
         assert_eq!(answer["model"], "qwen3");
-        assert_eq!(answer["dimension"], 64);
+        assert_eq!(answer["dimension"], 192);
         assert!(answer["usage"]["total_tokens"].as_u64() > Some(3));
         assert!(answer["usage"]["duration_ms"].is_u64());
     }

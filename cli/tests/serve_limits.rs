@@ -47,7 +47,7 @@ fn bodies_inputs_and_tokens_of_one_request() {
     let message = too_large(json!({"input": [words, words, words]}).to_string());
     let expected = "tokens of all inputs: expected 1..=100, found ";
     assert!(message.starts_with(expected), "{message}");
-    let ids = [vec![9; 50], vec![1600]].concat();
+    let ids = [vec![9; 50], vec![12281]].concat();
     assert_eq!(
         too_large(json!({"input": [ids, ids]}).to_string()),
         "tokens of all inputs: expected 1..=100, found 102"

@@ -5,7 +5,7 @@
 mod support;
 
 use serde_json::Value;
-use support::{numbers, on_tiny};
+use support::{NOTE, numbers, on_tiny, run};
 
 const DOCUMENTS: [&str; 4] = ["red", "green\nand blue", "red", "a house by the sea"];
 
@@ -47,7 +47,7 @@ fn check(results: &[Value], role: &[&str], dimensions: &str) {
 
 #[test]
 fn scores_are_cosines_of_the_prompted_query_with_bare_documents() {
-    check(&ranked(&[]), &["--query"], "64");
+    check(&ranked(&[]), &["--query"], "192");
 }
 
 #[test]
@@ -81,4 +81,22 @@ fn the_table_has_the_same_order_and_one_line_a_document() {
     }
     assert_eq!(outcome.stdout(), expected);
     assert_eq!(outcome.stderr, "");
+}
+
+#[test]
+fn out_of_the_box_the_model_cards_queries_rank_their_documents_first() {
+    let gravity = "Gravity is a force that attracts two bodies towards each other. It gives weight \
+         to physical objects and is responsible for the movement of planets around the sun.";
+    let beijing = "The capital of China is Beijing.";
+    for (query, first) in [
+        ("What is the capital of China?", beijing),
+        ("Explain gravity", gravity),
+    ] {
+        for documents in [[beijing, gravity], [gravity, beijing]] {
+            let args = ["similarity", "--device", "cpu", "--format", "json"];
+            let outcome = run(&[&args[..], &["--query", query], &documents].concat());
+            assert_eq!(outcome.stderr, NOTE);
+            assert_eq!(outcome.json()["results"][0]["text"], first, "{query}");
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! The demonstration model that the program carries: random weights in the released layout.
+//! The demonstration model that the program carries: small, trained, in the released layout.
 
 use std::fs;
 use std::io;
@@ -28,11 +28,11 @@ const FILES: [(&str, &[u8]); 7] = [
     file!("1_Pooling/config.json"),
 ];
 
-/// Writes the model into a temporary directory and says that its vectors mean nothing.
+/// Writes the model into a temporary directory and says what it is.
 pub(super) fn unpack() -> Result<Model, Failure> {
     messages::line(
         "note",
-        "the built-in demonstration model has random weights, so its vectors mean nothing; \
+        "no model was given, so a small built-in one runs: English, short texts, a demonstration; \
          for the real one: --model Qwen/Qwen3-Embedding-0.6B",
     );
     write().map_err(|error| Failure::io("unpacking the built-in model", &error))

@@ -56,7 +56,7 @@ def openai_errors(server):
     for kind, arguments in [
         (openai.NotFoundError, {"model": "gpt-4", "input": "a"}),
         (openai.BadRequestError, {"model": "tiny", "input": ""}),
-        (openai.BadRequestError, {"model": "tiny", "input": "a", "dimensions": 65}),
+        (openai.BadRequestError, {"model": "tiny", "input": "a", "dimensions": 193}),
         (openai.BadRequestError, {"model": "tiny", "input": "word " * 2000}),
     ]:
         try:

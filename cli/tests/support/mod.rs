@@ -17,8 +17,8 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 /// What the built-in model says of itself, and the only thing it may say.
-pub const NOTE: &str = "note: the built-in demonstration model has random weights, so its vectors \
-     mean nothing; for the real one: --model Qwen/Qwen3-Embedding-0.6B\n";
+pub const NOTE: &str = "note: no model was given, so a small built-in one runs: English, short texts, \
+     a demonstration; for the real one: --model Qwen/Qwen3-Embedding-0.6B\n";
 
 /// How a run of the program ended.
 #[derive(Debug)]

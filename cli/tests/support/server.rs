@@ -98,7 +98,7 @@ impl Server {
     pub fn assert_serves(&self) {
         let answer = self.post("/embed", r#"{"inputs": "still right"}"#);
         assert_eq!(answer.status, 200, "{}", answer.text());
-        assert_eq!(answer.json()[0].as_array().unwrap().len(), 64);
+        assert_eq!(answer.json()[0].as_array().unwrap().len(), 192);
     }
 
     pub fn signal(&self, name: &str) {

@@ -1,0 +1,180 @@
+"""Trains the student: work/student.pt, log.csv. Run again, it resumes from the last checkpoint."""
+
+import csv
+import time
+
+import torch
+
+import bag
+from data import Data, distillation_loss
+from measure import spearman
+from places import HERE, WORK
+from recipe import GROUP, GROUPS, PHASES, SEED, SIMILARITY_WEIGHT, SIZES, WEIGHT_DECAY
+from student import Student
+
+CHECKPOINT = WORK / "student.pt"
+LOG = HERE / "log.csv"
+SAVE_EVERY, MEASURE_EVERY = 50, 100
+# Texts of one length go through the model together.
+SLICES = 4
+COLUMNS = ["step", "texts", "seconds", "loss"] + [f"cosine_{size}" for size in SIZES] + [
+    f"spearman_{size}" for size in SIZES
+]
+
+
+def main():
+    torch.manual_seed(SEED)
+    run = Run(Data())
+    run.start_or_resume()
+    run.train()
+
+
+class Run:
+    def __init__(self, data):
+        self.data = data
+        self.student = Student()
+        rest = [p for name, p in self.student.named_parameters() if name != "embed_tokens.weight"]
+        self.optimizer = torch.optim.AdamW(
+            [{"params": [self.student.embed_tokens.weight], "weight_decay": 0.0},
+             {"params": rest, "weight_decay": WEIGHT_DECAY}],
+            betas=(0.9, 0.98), fused=True,
+        )
+        # Steps of all phases; batches and seconds so far.
+        self.step, self.batch, self.seconds = 0, 0, 0.0
+
+    def start_or_resume(self):
+        if CHECKPOINT.exists():
+            saved = torch.load(CHECKPOINT)
+            self.student.load_state_dict(saved["student"])
+            self.optimizer.load_state_dict(saved["optimizer"])
+            self.step, self.batch, self.seconds = saved["step"], saved["batch"], saved["seconds"]
+            print(f"resumes at step {self.step}", flush=True)
+            return
+        began = time.time()
+        bag.initialise(self.student, self.data)
+        self.seconds = time.time() - began
+        with open(LOG, "w", newline="") as file:
+            csv.writer(file).writerow(COLUMNS)
+        self.save()
+
+    def save(self):
+        state = {
+            "student": self.student.state_dict(), "optimizer": self.optimizer.state_dict(),
+            "step": self.step, "batch": self.batch, "seconds": self.seconds,
+        }
+        torch.save(state, CHECKPOINT.with_suffix(".new"))
+        CHECKPOINT.with_suffix(".new").replace(CHECKPOINT)
+
+    def train(self):
+        if self.step >= sum(phase.steps for phase in PHASES):
+            return
+        logged = keep_log_until(self.step)
+        batches = Batches(self.data)
+        loss, cosines = float("nan"), [float("nan")] * len(SIZES)
+        began = time.time() - self.seconds
+        first = 0
+        for phase in PHASES:
+            while self.step < first + phase.steps:
+                if self.step % MEASURE_EVERY == 0 and self.step > logged:
+                    self.log(loss, cosines)
+                rows = [batches[self.batch + index] for index in range(phase.batches)]
+                loss, cosines = self.one_step(phase, self.step - first, rows)
+                self.step += 1
+                self.batch += phase.batches
+                self.seconds = time.time() - began
+                if self.step % 20 == 0:
+                    print(f"{self.step}: loss {loss:.4f}, cosine {cosines[0]:.4f}, {self.seconds:.0f} s", flush=True)
+                if self.step % SAVE_EVERY == 0:
+                    self.save()
+            first += phase.steps
+        self.log(loss, cosines)
+        self.save()
+
+    def one_step(self, phase, step, batches):
+        embedding, rest = self.optimizer.param_groups
+        embedding["lr"], rest["lr"] = (rate * phase.factor(step) for rate in (phase.embedding_rate, phase.rate))
+        vectors = encoded(self.student, self.data, torch.cat(batches), phase.shallow)
+        parts = [
+            distillation_loss(part, self.data.targets[rows], self.data.teacher[rows], SIMILARITY_WEIGHT)
+            for part, rows in zip(vectors.chunk(len(batches)), batches)
+        ]
+        loss = sum(loss for loss, _ in parts) / len(parts)
+        self.optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.student.parameters(), 1.0)
+        self.optimizer.step()
+        return loss.item(), [sum(part) / len(parts) for part in zip(*(cosines for _, cosines in parts))]
+
+    def log(self, loss, cosines):
+        correlations = held_out_correlations(self.student, self.data)
+        figures = [loss, *cosines, *correlations]
+        row = [self.step, self.batch * GROUP * GROUPS, round(self.seconds)]
+        with open(LOG, "a", newline="") as file:
+            csv.writer(file).writerow(row + [f"{figure:.4f}" for figure in figures])
+        print(f"{self.step}: held-out Spearman {[round(c, 4) for c in correlations]}", flush=True)
+
+
+class Batches:
+    """The batches of all epochs, one after the other."""
+
+    def __init__(self, data):
+        self.data, self.clusters = data, data.clusters()
+        self.number, self.epoch = 0, data.epoch(0, self.clusters)
+
+    def __getitem__(self, index):
+        number, place = divmod(index, len(self.epoch))
+        if number != self.number:
+            self.number, self.epoch = number, self.data.epoch(number, self.clusters)
+        return self.epoch[place]
+
+
+def encoded(student, data, rows, shallow=False):
+    """[rows, D]: queries behind the prompt, documents bare, each kind in slices of similar length."""
+    slices = [part for kind in (True, False) for part in by_length(data, rows, (data.query[rows] == kind).nonzero())]
+    padded = [data.padded(rows[part].tolist()) for part in slices]
+    # One look-up for all: each makes a gradient as large as the table.
+    ids = [torch.tensor([data.prompt_ids])] + [ids for ids, _ in padded]
+    flat = student.embed_tokens(torch.cat([part.flatten() for part in ids]))
+    prompt, *embedded = (x.view(*part.shape, -1) for x, part in zip(flat.split([part.numel() for part in ids]), ids))
+    past = student.prompt(prompt)
+    run = student.shallow if shallow else student
+    vectors = [
+        run(x, last, past if data.query[rows[part[0]]] else None)
+        for x, part, (_, last) in zip(embedded, slices, padded)
+    ]
+    return torch.cat(vectors)[torch.cat(slices).argsort()]
+
+
+def by_length(data, rows, chosen):
+    """The chosen places among the rows, in slices of similar length."""
+    chosen = chosen.squeeze(1)
+    lengths = torch.tensor([len(data.ids[row]) for row in rows[chosen].tolist()])
+    return chosen[lengths.argsort()].chunk(SLICES) if len(chosen) else ()
+
+
+@torch.no_grad()
+def held_out_correlations(student, data, texts=1500):
+    """Spearman with the teacher's cosines on random held-out pairs, at every size."""
+    rows = data.held_out.nonzero().squeeze(1)
+    rows = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(SEED))[:texts]]
+    vectors = torch.cat([encoded(student, data, part) for part in rows.split(256)])
+    upper = torch.triu_indices(len(rows), len(rows), 1)
+    wanted = (data.teacher[rows] @ data.teacher[rows].T)[*upper]
+    return [
+        spearman((unit @ unit.T)[*upper], wanted)
+        for unit in (torch.nn.functional.normalize(vectors[:, :size], dim=-1) for size in SIZES)
+    ]
+
+
+def keep_log_until(step):
+    """Drops rows that a run wrote after its last checkpoint; gives the last step that is left, or -1."""
+    with open(LOG, newline="") as file:
+        rows = list(csv.reader(file))
+    with open(LOG, "w", newline="") as file:
+        kept = [row for row in rows[1:] if int(row[0]) <= step]
+        csv.writer(file).writerows(rows[:1] + kept)
+    return int(kept[-1][0]) if kept else -1
+
+
+if __name__ == "__main__":
+    main()
