@@ -76,6 +76,13 @@ impl Model {
         }
     }
 
+    /// Where the built-in model lies for the time of the run.
+    #[cfg(feature = "serve")]
+    pub(crate) fn unpacked(&self) -> Option<PathBuf> {
+        let dir = self.unpacked.as_ref()?;
+        Some(dir.path().to_owned())
+    }
+
     /// A builder for this model with the options of `args`.
     pub(crate) fn builder(&self, args: &ModelArgs) -> EmbedderBuilder {
         args.apply(self.source.builder())

@@ -20,8 +20,9 @@ mod tei;
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use qwen3_embedding::service::{Drained, Service, ServiceError, ServiceOptions, Unavailable};
 use serde_json::json;
@@ -39,6 +40,9 @@ use signals::Signals;
 
 /// Threads beside those of the model; bodies are small, so few are enough.
 const MAX_THREADS: usize = 4;
+
+/// For the model to end, once its callers have left.
+const LAST_BATCH: Duration = Duration::from_secs(1);
 
 /// Files that are no connections: libraries, weights, logs.
 const OTHER_FILES: u64 = 128;
@@ -63,10 +67,17 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
     let outcome = runtime.block_on(run(args, keys, &model));
     // What still runs beside it is of no use any more.
     runtime.shutdown_background();
-    outcome
+    let drained = outcome?;
+    drop(model);
+    // A batch may still be on the device, and the native library's destructors, which an ordinary
+    // end would run, do not wait for it.
+    signal_hook::low_level::exit(match drained {
+        Drained::All => 0,
+        Drained::Cut(_) => 1,
+    })
 }
 
-async fn run(args: &ServeArgs, keys: Option<Keys>, model: &Model) -> Result<(), Failure> {
+async fn run(args: &ServeArgs, keys: Option<Keys>, model: &Model) -> Result<Drained, Failure> {
     let starting = |error| Failure::io("starting", &error);
     let mut signals = Signals::new().map_err(starting)?;
     let listener = listen(args).await?;
@@ -87,12 +98,21 @@ async fn run(args: &ServeArgs, keys: Option<Keys>, model: &Model) -> Result<(), 
         }
         error = load_failed(&server.service) => Err(error),
     };
-    tokio::spawn(signals.end_at_next());
+    let unpacked = model.unpacked();
+    tokio::spawn(signals.end_at_next(move || discard(unpacked.as_deref())));
     server.orders.send_modify(|orders| orders.draining = true);
     let _ = stop.send(());
     let _ = accepting.await;
-    drain(&server).await;
-    ended
+    let drained = drain(&server).await;
+    ended.map(|()| drained)
+}
+
+/// Removes the built-in model's files, where nothing else will.
+fn discard(unpacked: Option<&Path>) {
+    let Some(dir) = unpacked else { return };
+    if let Err(error) = std::fs::remove_dir_all(dir) {
+        tracing::warn!(%error, "the built-in model's files were left behind");
+    }
 }
 
 async fn listen(args: &ServeArgs) -> Result<TcpListener, Failure> {
@@ -181,7 +201,7 @@ async fn load_failed(service: &Service) -> Failure {
 }
 
 /// Waits for the requests that have arrived, then ends the model.
-async fn drain(server: &Server) {
+async fn drain(server: &Server) -> Drained {
     let limit = server.limits.drain_timeout;
     let all = server.limits.max_connections.get();
     let all = u32::try_from(all).unwrap_or(u32::MAX);
@@ -189,14 +209,12 @@ async fn drain(server: &Server) {
     if closed.is_err() {
         tracing::warn!("connections were still open at the end of the time to drain");
     }
-    match server
-        .service
-        .shutdown(std::time::Duration::from_secs(1))
-        .await
-    {
+    let drained = server.service.shutdown(LAST_BATCH).await;
+    match drained {
         Drained::All => tracing::info!("drained"),
         Drained::Cut(inputs) => tracing::warn!(inputs, "the time to drain was not enough"),
     }
+    drained
 }
 
 /// Runs work that would keep a connection's thread too long.

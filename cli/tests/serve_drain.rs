@@ -5,10 +5,12 @@
 mod support;
 
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
+use support::program;
 use support::server::Server;
 
 #[test]
@@ -97,8 +99,49 @@ fn what_does_not_end_in_time_is_cut_off() {
 }
 
 #[test]
+fn a_batch_on_the_device_at_the_end_of_the_time_is_told_by_the_exit_code() {
+    let unpacked = tempfile::tempdir().unwrap();
+    let args = [
+        "--drain-timeout",
+        "0.001",
+        "--max-request-tokens",
+        "2000000",
+    ];
+    let mut server = built_in(unpacked.path(), &args);
+    let eos = server.get("/info").json()["eos_token_id"].as_u64().unwrap();
+    let mut ids = vec![1; 500];
+    ids.push(eos);
+    let input = json!({ "input": vec![ids; 2000] });
+    let mut client = server.connect();
+    client.post("/v1/embeddings", input.to_string().as_bytes());
+    let waiting = |server: &Server| {
+        let metrics = server.get("/metrics").text();
+        let count = |line: &str| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap();
+        let mut lines = metrics.lines().filter(|line| !line.starts_with('#'));
+        lines.any(|line| line.contains("_batch_rows_count") && count(line) > 0.0)
+    };
+    while !waiting(&server) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    server.signal("TERM");
+    assert_eq!(server.ended().code(), Some(1), "{}", server.log());
+    let log = server.log();
+    assert!(log.contains("the time to drain was not enough"), "{log}");
+    assert!(!log.contains("onnxruntime"), "{log}");
+    assert_eq!(std::fs::read_dir(unpacked.path()).unwrap().count(), 0);
+}
+
+/// A server of the built-in model, which it unpacks into a folder of `temporary`.
+fn built_in(temporary: &Path, args: &[&str]) -> Server {
+    Server::spawn(program().arg("serve").args(args).env("TMPDIR", temporary))
+}
+
+#[test]
 fn a_second_signal_ends_it_at_once() {
-    let mut server = Server::start(&["--drain-timeout", "600", "--body-timeout", "600"]);
+    let unpacked = tempfile::tempdir().unwrap();
+    let patient = ["--drain-timeout", "600", "--body-timeout", "600"];
+    let mut server = built_in(unpacked.path(), &patient);
+    assert_eq!(std::fs::read_dir(unpacked.path()).unwrap().count(), 1);
     let mut client = server.connect();
     client.send(
         b"POST /embed HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
@@ -111,4 +154,5 @@ fn a_second_signal_ends_it_at_once() {
     server.signal("TERM");
     let signal = server.ended().signal();
     assert_eq!(signal, Some(15), "{}", server.log());
+    assert_eq!(std::fs::read_dir(unpacked.path()).unwrap().count(), 0);
 }

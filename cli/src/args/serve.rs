@@ -12,7 +12,8 @@ use super::ModelArgs;
 #[command(after_help = "\
 Once it listens, it writes one line to stdout: {\"listening\":\"http://127.0.0.1:8080\"}. GET /ready
 answers 200 as soon as the model is loaded. SIGTERM or SIGINT: requests that have arrived are
-answered, then it ends; a second signal ends it at once.
+answered, then it ends, with code 1 if --drain-timeout cut some off; a second signal ends it at
+once.
 
 Example:
   qwen3-embed serve --model Qwen/Qwen3-Embedding-0.6B --port 8080")]

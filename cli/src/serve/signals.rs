@@ -27,9 +27,10 @@ impl Signals {
         }
     }
 
-    /// Ends the process at the next signal, as if nothing had caught it.
-    pub(super) async fn end_at_next(mut self) {
+    /// Ends the process at the next signal, as if nothing had caught it, but `before` that.
+    pub(super) async fn end_at_next(mut self, before: impl FnOnce()) {
         let signal = self.next().await;
+        before();
         if let Err(error) = signal_hook::low_level::emulate_default_handler(signal) {
             tracing::error!(%error, "the signal had no effect");
         }

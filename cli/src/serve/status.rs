@@ -46,6 +46,7 @@ struct Info<'a> {
     names: &'a [String],
     dimensions: usize,
     max_tokens: usize,
+    eos_token_id: u32,
     fingerprint: String,
     backend: Backend<'a>,
     limits: Limits,
@@ -83,6 +84,7 @@ fn described(server: &Server) -> Result<Response, Problem> {
         names: &server.names,
         dimensions: info.dimensions,
         max_tokens: info.max_tokens,
+        eos_token_id: info.eos_token_id,
         fingerprint: fingerprint.to_string(),
         backend: Backend {
             name: info.backend.backend,
