@@ -37,7 +37,7 @@ enum Source {
     },
 }
 
-/// Options of an [`Embedder`]; made by [`Embedder::from_dir`] or [`Embedder::from_hub`].
+/// Options of an [`Embedder`]; made by [`Embedder::from_dir`] or `Embedder::from_hub`.
 #[must_use]
 pub struct EmbedderBuilder {
     source: Source,

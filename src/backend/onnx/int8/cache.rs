@@ -10,9 +10,11 @@
 //! The file's length, the header's checksum and key, and the checksum of every array are compared
 //! before the weights are used. They guard against damage, not against somebody who can write here.
 
+mod reader;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -23,15 +25,12 @@ use super::array_file::{self, Element};
 use super::key;
 use super::matrix::Quantized;
 use super::store::{QuantizedWeight, Store};
+use crate::cache_dir;
 use crate::checkpoint::Checkpoint;
 use crate::config::ModelConfig;
 use crate::error::Result;
-use crate::{cache_dir, file};
 
 const MAGIC: &[u8] = b"qwen3-embedding int8\n";
-
-/// A header is a few hundred bytes for each array; one of more than this is damaged.
-const MAX_HEADER: u64 = 64 << 20;
 
 /// Where the weights of one checkpoint are kept.
 pub(super) struct Cache {
@@ -52,6 +51,12 @@ struct Entry {
     element: Element,
     shape: Vec<usize>,
     checksum: u64,
+}
+
+impl Entry {
+    fn bytes(&self) -> u64 {
+        self.element.bytes(&self.shape)
+    }
 }
 
 impl Cache {
@@ -92,16 +97,11 @@ impl Cache {
     }
 
     fn try_read(&self) -> io::Result<(String, Store)> {
-        let (file, len) = file::open(&self.path)?;
-        let mut file = BufReader::new(file);
-        let header = read_header(&mut file, len)?;
+        let (header, arrays) = reader::header(&self.path)?;
         if header.key != self.key {
-            return Err(damaged("it holds another checkpoint's weights"));
+            return Err(reader::damaged("it holds another checkpoint's weights"));
         }
-        let mut weights = BTreeMap::new();
-        for (key, entries) in &header.weights {
-            weights.insert(key.clone(), read_weight(&mut file, entries)?);
-        }
+        let weights = reader::weights(&self.path, &header, arrays)?;
         Ok((header.summary, Store::new(weights)))
     }
 }
@@ -149,63 +149,6 @@ fn entry<T: array_file::Stored>(array: &Array<T>) -> Entry {
         shape: array.shape().iter().map(|&axis| axis as usize).collect(),
         checksum: array_file::checksum_of(array),
     }
-}
-
-fn read_header(file: &mut BufReader<File>, len: u64) -> io::Result<Header> {
-    let mut magic = [0; MAGIC.len()];
-    file.read_exact(&mut magic)?;
-    let [mut header_len, mut checksum] = [[0; 8]; 2];
-    file.read_exact(&mut header_len)?;
-    file.read_exact(&mut checksum)?;
-    let header_len = u64::from_le_bytes(header_len);
-    if magic != MAGIC || header_len > MAX_HEADER.min(len) {
-        return Err(damaged("it does not begin as such a file does"));
-    }
-    let mut header = vec![0; header_len as usize];
-    file.read_exact(&mut header)?;
-    if array_file::checksum(&header) != u64::from_le_bytes(checksum) {
-        return Err(damaged("its header has another checksum"));
-    }
-    let header: Header = serde_json::from_slice(&header)?;
-    let arrays = header.weights.values().flatten();
-    let arrays: u64 = arrays.map(|entry| entry.element.bytes(&entry.shape)).sum();
-    let expected = MAGIC.len() as u64 + 16 + header_len + arrays;
-    if expected != len {
-        return Err(damaged(&format!("expected {expected} bytes, found {len}")));
-    }
-    Ok(header)
-}
-
-fn read_weight(file: &mut BufReader<File>, entries: &[Entry]) -> io::Result<QuantizedWeight> {
-    use Element::{F32, Int8, Int16};
-    let elements: Vec<Element> = entries.iter().map(|entry| entry.element).collect();
-    Ok(match elements[..] {
-        [F32] => QuantizedWeight::F32(read_array(file, &entries[0])?),
-        [Int8, F32] => QuantizedWeight::Int8(Quantized {
-            values: read_array(file, &entries[0])?,
-            scales: read_array(file, &entries[1])?,
-        }),
-        [Int16, F32] => QuantizedWeight::Int16(Quantized {
-            values: read_array(file, &entries[0])?,
-            scales: read_array(file, &entries[1])?,
-        }),
-        _ => return Err(damaged(&format!("it holds a weight of {elements:?}"))),
-    })
-}
-
-fn read_array<T: array_file::Stored>(
-    file: &mut BufReader<File>,
-    entry: &Entry,
-) -> io::Result<Array<T>> {
-    let (array, checksum) = array_file::read(file, &entry.shape)?;
-    if checksum != entry.checksum {
-        return Err(damaged("an array has another checksum"));
-    }
-    Ok(array)
-}
-
-fn damaged(how: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("damaged: {how}"))
 }
 
 /// Writes a file beside its place and moves it there: readers see all of it or nothing.
