@@ -85,7 +85,7 @@ pub struct BackendInfo {
     pub execution_provider: Option<ExecutionProvider>,
     /// The device's own name, as its driver gives it; may be empty.
     pub device_name: String,
-    /// Element type of weights and activations.
+    /// Element type of activations, and of weights but for those that MLX holds quantised.
     pub precision: Dtype,
     /// Version of the native library.
     pub library_version: String,

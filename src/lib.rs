@@ -58,6 +58,7 @@ mod options;
 mod prompt;
 #[cfg(feature = "service")]
 pub mod provider;
+mod quantization;
 #[cfg(feature = "service")]
 pub mod service;
 mod tokenizer;
@@ -82,6 +83,7 @@ pub use model::{EmbeddingConfig, Pooling};
 pub use onnx_file::OnnxModel;
 pub use options::EmbedOptions;
 pub use prompt::{DEFAULT_TASK, Prompt};
+pub use quantization::{Quantization, QuantizationMode};
 pub use tokenizer::{SpecialTokens, Truncation};
 pub use vector::{Embeddings, Normalization};
 

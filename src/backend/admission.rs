@@ -3,7 +3,6 @@
 use super::HiddenRows;
 use crate::batch::TokenBatch;
 use crate::config::ModelConfig;
-use crate::dtype::Dtype;
 use crate::error::{Error, Result};
 
 /// How a backend computes attention.
@@ -88,18 +87,12 @@ impl Need {
     }
 }
 
-/// Whether a model's weights can be held, checked before they are loaded: a system may promise memory
+/// Whether a model's weights, of `needed` bytes, can be held, checked before they are loaded: a system may promise memory
 /// that it has not, and a library may answer a failed allocation with a null buffer.
 ///
 /// # Errors
-/// [`Error::ModelTooLarge`] where they take more than `free` bytes.
-pub(super) fn check_weights(
-    backend: &'static str,
-    elements: u64,
-    precision: Dtype,
-    free: Option<usize>,
-) -> Result<()> {
-    let needed = elements.saturating_mul(precision.size() as u64);
+/// [`Error::ModelTooLarge`] where these are more than `free`.
+pub(super) fn check_weights(backend: &'static str, needed: u64, free: Option<usize>) -> Result<()> {
     match free.map(|free| free as u64) {
         Some(free) if needed > free => Err(Error::ModelTooLarge {
             backend,

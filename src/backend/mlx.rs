@@ -3,9 +3,16 @@
 #[cfg(test)]
 pub(super) mod admission_tests;
 mod array;
+mod attention;
+mod fast_ops;
 mod ffi;
+mod linear;
 #[cfg(test)]
 mod op_tests;
+mod ops;
+mod packed;
+#[cfg(test)]
+mod packed_tests;
 mod qwen3;
 mod runtime;
 mod weights;
@@ -43,12 +50,12 @@ impl Mlx {
         let device = runtime::to_bridge(info.device);
         runtime::prepare(device)?;
         let free = Some(runtime::free_memory()?);
-        check_weights(MLX, checkpoint.elements(), info.precision, free)?;
         let weights = Weights {
             checkpoint,
             device,
             element_type: element_type(info.precision),
         };
+        check_weights(MLX, weights.bytes()?, free)?;
         Ok(Self {
             model: Some(Qwen3::load(&weights, config)?),
             config: config.clone(),
@@ -92,18 +99,16 @@ impl Mlx {
 
 fn run_whole(model: &Qwen3, batch: &TokenBatch, compute: ElementType) -> Result<HiddenRows> {
     let [rows, width] = [batch.rows(), batch.width()];
-    let x = model.forward(batch.ids(), [rows, width], compute)?;
-    let hidden = x.shape()[2];
     let last = batch
-        .last_tokens()
-        .map(|position| u32::try_from(position).map_err(|e| failed("take", e)))
+        .lengths()
+        .iter()
+        .map(|length| u32::try_from(length - 1).map_err(|e| failed("take", e)))
         .collect::<Result<Vec<_>>>()?;
-    // (B, L, hidden) -> (B * L, hidden) -> (B, hidden)
-    let pooled = x
-        .reshape(&[rows * width, hidden])?
-        .take_rows(&last, &[rows])?;
-    let data = model.norm(&pooled)?.to_f32()?;
-    Ok(HiddenRows { data, hidden })
+    let rows = model.forward(batch.ids(), [rows, width], &last, compute)?;
+    Ok(HiddenRows {
+        hidden: rows.shape()[1],
+        data: rows.to_f32()?,
+    })
 }
 
 impl Backend for Mlx {
@@ -144,7 +149,7 @@ fn element_type(precision: Dtype) -> ElementType {
     match precision {
         Dtype::F32 => ElementType::F32,
         Dtype::F16 => ElementType::F16,
-        // Int8 is never this backend's precision.
-        Dtype::Bf16 | Dtype::Int8 => ElementType::Bf16,
+        // Nothing else is ever this backend's precision.
+        _ => ElementType::Bf16,
     }
 }

@@ -127,7 +127,7 @@ impl Loaded {
     ) -> Result<Self> {
         let threads = Threads::of(options)?;
         let precision = provider.weights();
-        check_weights(ONNX, checkpoint.elements(), precision, memory::available())?;
+        check_weights(ONNX, needed(checkpoint, precision), memory::available())?;
         let (weight_bytes, model) = match provider.kind {
             ExecutionProvider::Cpu => {
                 let weights = FloatWeights::shared(checkpoint, precision)?;
@@ -160,12 +160,7 @@ impl Loaded {
         options: &Options,
     ) -> Result<Self> {
         let threads = Threads::of(options)?;
-        check_weights(
-            ONNX,
-            checkpoint.elements(),
-            Dtype::Int8,
-            memory::available(),
-        )?;
+        check_weights(ONNX, needed(checkpoint, Dtype::Int8), memory::available())?;
         let provider = Provider::new(ExecutionProvider::Cpu, Dtype::Int8, options);
         let blocks = Blocks {
             library,
@@ -182,6 +177,13 @@ impl Loaded {
             measured: Some(int8.summary),
         })
     }
+}
+
+/// Bytes of all weights in this precision.
+fn needed(checkpoint: &Checkpoint, precision: Dtype) -> u64 {
+    checkpoint
+        .elements()
+        .saturating_mul(precision.size() as u64)
 }
 
 impl Backend for Onnx {

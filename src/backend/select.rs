@@ -161,6 +161,7 @@ fn load(
     config: &ModelConfig,
     checkpoint: &Checkpoint,
 ) -> Result<Box<dyn Backend>> {
+    let info = with_packing(info, checkpoint);
     match info.backend {
         #[cfg(feature = "mlx")]
         "mlx" => Ok(Box::new(Mlx::load(info, config, checkpoint)?)),
@@ -176,6 +177,20 @@ fn load(
             Err(not_built(other))
         }
     }
+}
+
+/// Says how the checkpoint's matrices are packed, and what becomes of them: only MLX computes with
+/// them as they are.
+fn with_packing(info: BackendInfo, checkpoint: &Checkpoint) -> BackendInfo {
+    let Some(packing) = checkpoint.quantization() else {
+        return info;
+    };
+    let held = match info.backend {
+        "mlx" => String::new(),
+        _ => format!(", held in {}", info.precision),
+    };
+    let reason = format!("{}; {packing} weights{held}", info.reason);
+    BackendInfo { reason, ..info }
 }
 
 #[cfg(feature = "onnx")]

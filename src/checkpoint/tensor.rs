@@ -73,16 +73,21 @@ impl<'a> Tensor<'a> {
     /// # Errors
     /// Those of [`for_each_window`](Self::for_each_window), and `Io` if memory does not suffice.
     pub fn to_f32(&self) -> Result<Vec<f32>> {
-        let mut values = Vec::new();
-        values
-            .try_reserve_exact(self.entry.len / self.dtype().size())
-            .map_err(|_| Error::Io {
-                path: self.shard.path.clone(),
-                source: io::ErrorKind::OutOfMemory.into(),
-            })?;
+        let mut values = self.reserve(self.entry.len / self.dtype().size())?;
         self.for_each_window(|bytes| {
             self.dtype().decode(bytes, |value| values.push(value));
             Ok(())
+        })?;
+        Ok(values)
+    }
+
+    /// Room for `elements` of this tensor.
+    pub(super) fn reserve(&self, elements: usize) -> Result<Vec<f32>> {
+        let mut values = Vec::new();
+        let reserved = values.try_reserve_exact(elements);
+        reserved.map_err(|_| Error::Io {
+            path: self.shard.path.clone(),
+            source: io::ErrorKind::OutOfMemory.into(),
         })?;
         Ok(values)
     }
