@@ -142,21 +142,17 @@ impl Checkpoint {
         self.keys().filter(|key| key.ends_with(".weight"))
     }
 
-    /// How the matrices are packed, each way named once; `float` where some are and some are not.
-    /// None if none is.
-    pub(crate) fn quantization(&self) -> Option<String> {
-        let mut ways: BTreeSet<String> = self.packed.values().map(ToString::to_string).collect();
-        if ways.is_empty() {
-            return None;
-        }
-        let matrices = self.weights().filter(|key| {
-            let stored = self.tensors.get(*key);
-            stored.is_some_and(|stored| stored.entry.shape.len() == 2)
-        });
-        if matrices.count() > self.packed.len() {
-            ways.insert("float".to_owned());
-        }
-        Some(ways.into_iter().collect::<Vec<_>>().join("+"))
+    /// How the matrices are packed, each way named once, then `float` if some are not, joined by
+    /// `+`: `affine-4bit-g64`. None if no matrix is quantised.
+    pub fn quantization(&self) -> Option<String> {
+        let ways: BTreeSet<String> = self.packed.values().map(ToString::to_string).collect();
+        let is_matrix = |stored: &Stored| stored.entry.shape.len() == 2;
+        let matrices = self
+            .weights()
+            .filter(|key| self.tensors.get(*key).is_some_and(is_matrix));
+        let rest = (matrices.count() > self.packed.len()).then(|| "float".to_owned());
+        let any = !ways.is_empty();
+        any.then(|| ways.into_iter().chain(rest).collect::<Vec<_>>().join("+"))
     }
 
     /// The keys of all tensors, without `model.` and without the language model's head.

@@ -59,6 +59,8 @@ mod prompt;
 #[cfg(feature = "service")]
 pub mod provider;
 mod quantization;
+#[cfg(feature = "mlx")]
+mod quantize;
 #[cfg(feature = "service")]
 pub mod service;
 mod tokenizer;
@@ -84,6 +86,8 @@ pub use onnx_file::OnnxModel;
 pub use options::EmbedOptions;
 pub use prompt::{DEFAULT_TASK, Prompt};
 pub use quantization::{Quantization, QuantizationMode};
+#[cfg(feature = "mlx")]
+pub use quantize::quantize;
 pub use tokenizer::{SpecialTokens, Truncation};
 pub use vector::{Embeddings, Normalization};
 

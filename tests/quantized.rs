@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use qwen3_embedding::{Embedder, Precision};
+use qwen3_embedding::{EmbedOptions, Embedder, Precision, Space};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde_json::{Value, json};
@@ -25,7 +25,7 @@ const SPACES: [(&str, &str); 10] = [
     ("affine-8bit-g32", "affine-8bit-g32+float"),
     (
         "mixed",
-        "affine-4bit-g32+affine-6bit-g64+affine-8bit-g64+float+mxfp8+nvfp4",
+        "affine-4bit-g32+affine-6bit-g64+affine-8bit-g64+mxfp8+nvfp4+float",
     ),
     ("mxfp4", "mxfp4+float"),
     ("mxfp8", "mxfp8"),
@@ -51,10 +51,14 @@ fn compare(embedder: &mut Embedder, name: &str) -> (f64, f32) {
     })
 }
 
+fn space(embedder: &Embedder) -> Space {
+    embedder.space(&EmbedOptions::default()).unwrap()
+}
+
 #[test]
 fn vectors_equal_mlx_lms_on_every_packing() {
     for &backend in BACKENDS {
-        for (name, space) in SPACES {
+        for (name, precision) in SPACES {
             let dir = fixture(name);
             let mut embedder = open(dir.path(), backend, Precision::F32);
             let (cosine, error) = compare(&mut embedder, name);
@@ -63,7 +67,7 @@ fn vectors_equal_mlx_lms_on_every_packing() {
                 cosine >= 0.99999 && error <= 1e-4,
                 "{name}, {backend:?}: cosine {cosine}, error {error}"
             );
-            assert_eq!(embedder.space().precision, space, "{name}, {backend:?}");
+            assert_eq!(space(&embedder).precision, precision, "{name}, {backend:?}");
         }
     }
 }
@@ -72,12 +76,13 @@ fn vectors_equal_mlx_lms_on_every_packing() {
 #[cfg(feature = "mlx")]
 #[test]
 fn half_precision_is_close_to_mlx_lm() {
-    for precision in [Precision::F16, Precision::Bf16] {
+    // In bf16 mlx-lm itself gets as far as 0.9975 from its f32, on affine-4bit-g64.
+    for (precision, least) in [(Precision::F16, 0.999), (Precision::Bf16, 0.997)] {
         for (name, _) in SPACES {
             let dir = fixture(name);
             let mut embedder = open(dir.path(), qwen3_embedding::BackendChoice::Mlx, precision);
             let (cosine, _) = compare(&mut embedder, name);
-            assert!(cosine >= 0.999, "{name}, {precision:?}: cosine {cosine}");
+            assert!(cosine >= least, "{name}, {precision:?}: cosine {cosine}");
         }
     }
 }
@@ -90,7 +95,7 @@ fn int8_of_a_quantised_checkpoint_is_another_space() {
     let mut embedder = open(dir.path(), backend, Precision::Int8);
     let (cosine, _) = compare(&mut embedder, "affine-4bit-g64");
     assert!(cosine >= 0.99, "cosine {cosine}");
-    assert_eq!(embedder.space().precision, "affine-4bit-g64 int8");
+    assert_eq!(space(&embedder).precision, "affine-4bit-g64 int8");
 }
 
 #[test]
@@ -103,7 +108,7 @@ fn packings_and_the_checkpoint_they_came_from_are_different_spaces() {
         .chain([source])
         .map(|dir| {
             let embedder = open(with_tokenizer(&dir).path(), backend, Precision::F32);
-            embedder.space().fingerprint().to_string()
+            space(&embedder).fingerprint().to_string()
         })
         .collect();
     assert_eq!(fingerprints.len(), SPACES.len() + 1);
@@ -156,7 +161,7 @@ fn settings_that_mlx_has_not_are_refused() {
             config_error("affine-4bit-g64", |config| config["quantization"] =
                 settings),
             format!(
-                "config.json: unsupported model: quantization: expected {supported}, found {found}"
+                "config.json: quantization: this model is not supported: expected {supported}, found {found}"
             )
         );
     }
@@ -176,7 +181,7 @@ fn settings_that_mlx_has_not_are_refused() {
         config["quantize_activations"] = json!(true)
     });
     assert!(
-        text.contains("quantize_activations: expected false"),
+        text.contains("quantize_activations: this model is not supported: expected false"),
         "{text}"
     );
 }

@@ -13,6 +13,7 @@ mod ops;
 mod packed;
 #[cfg(test)]
 mod packed_tests;
+mod packer;
 mod qwen3;
 mod runtime;
 mod weights;
@@ -29,6 +30,7 @@ use ffi::bridge::{self, ElementType};
 use qwen3::Qwen3;
 use weights::Weights;
 
+pub(crate) use packer::pack;
 pub(super) use runtime::probe;
 
 /// A Qwen3 model held by MLX.

@@ -13,6 +13,9 @@ use crate::dtype::Dtype;
 use crate::error::{Error, Result};
 use crate::onnx_file::OnnxModel;
 
+#[cfg(feature = "mlx")]
+pub(crate) use mlx::pack;
+
 /// What to do where no accelerator can be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Fallback {

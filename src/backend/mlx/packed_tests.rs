@@ -70,8 +70,8 @@ fn other_modes_have_byte_scales_and_no_biases() {
         (QuantizationMode::Nvfp4, 4, 16),
     ] {
         let quantization = Quantization::new(mode, bits, group_size).unwrap();
-        // Powers of two, which all three hold.
-        let matrix = array(&[1, 64], |i| 2f32.powi((i % 2) as i32));
+        // All three hold 3 and 6, the largest of four bits.
+        let matrix = array(&[1, 64], |i| 3.0 * (i % 2 + 1) as f32);
         let packed = PackedMatrix::quantize(&matrix, quantization).unwrap();
         assert!(packed.biases.is_none());
         assert_eq!(packed.scales.element_type().unwrap(), ElementType::U8);
