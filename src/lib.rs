@@ -70,9 +70,9 @@ mod vector;
 pub use backend::Waiting;
 pub use backend::execution_provider::ExecutionProvider;
 pub use backend::{
-    Backend, BackendChoice, BackendInfo, Device, DeviceKind, HiddenRows, MemoryUse, Precision,
+    Backend, BackendChoice, BackendInfo, Device, DeviceKind, HiddenRows, MemoryUse, Precision, Work,
 };
-pub use batch::{TokenBatch, plan};
+pub use batch::{Row, TokenBatch, plan};
 pub use checkpoint::{Checkpoint, Tensor};
 pub use config::ModelConfig;
 pub use dtype::Dtype;

@@ -19,7 +19,7 @@ mod runtime;
 mod weights;
 
 use super::admission::{check_weights, run_admitted};
-use super::{Backend, BackendInfo, DeviceKind, HiddenRows, MemoryUse};
+use super::{Backend, BackendInfo, DeviceKind, HiddenRows, MemoryUse, Work};
 use crate::batch::TokenBatch;
 use crate::checkpoint::Checkpoint;
 use crate::config::ModelConfig;
@@ -39,6 +39,7 @@ pub(super) struct Mlx {
     config: ModelConfig,
     /// None once an operation failed: what the library computes after that is not defined.
     model: Option<Qwen3>,
+    work: Work,
     process: u32,
 }
 
@@ -62,6 +63,7 @@ impl Mlx {
             model: Some(Qwen3::load(&weights, config)?),
             config: config.clone(),
             info,
+            work: Work::default(),
             process: std::process::id(),
         })
     }
@@ -78,7 +80,9 @@ impl Mlx {
         let (config, info) = (&self.config, &self.info);
         let free = runtime::free_memory()?;
         let check = |part: &TokenBatch| runtime::check_size(part, config, info, compute, free);
+        let work = &mut self.work;
         let result = run_admitted(MLX, batch, &check, &mut |part| {
+            work.computed_tokens += (part.rows() * part.width()) as u64;
             run_whole(model, part, element_type(compute))
         });
         if let Err(Error::Backend { .. }) = &result {
@@ -133,6 +137,10 @@ impl Backend for Mlx {
             cached: Some(of("cache_memory", bridge::cache_memory())?),
             peak: Some(of("peak_memory", bridge::peak_memory())?),
         })
+    }
+
+    fn work(&self) -> Work {
+        self.work
     }
 }
 

@@ -24,6 +24,17 @@ pub(crate) enum Fallback {
     Forbid,
 }
 
+/// The most bytes of keys and values that are kept of prefixes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PrefixBytes(pub(crate) usize);
+
+impl Default for PrefixBytes {
+    /// Of the 0.6B a prefix of 20 tokens takes 4.4 MiB in f32.
+    fn default() -> Self {
+        Self(64 << 20)
+    }
+}
+
 /// What was asked for.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Request {
@@ -31,6 +42,7 @@ pub(crate) struct Request {
     pub(crate) device: Device,
     pub(crate) precision: Precision,
     pub(crate) fallback: Fallback,
+    pub(crate) prefixes: PrefixBytes,
     #[cfg(feature = "onnx")]
     pub(crate) onnx: onnx::Options,
 }
@@ -174,6 +186,7 @@ fn load(
             config,
             checkpoint,
             &request.onnx,
+            request.prefixes.0,
         )?)),
         other => {
             let _ = (request, config, checkpoint);
