@@ -106,7 +106,7 @@ impl TokenBatch {
 
     /// The first `tokens` tokens of the first sequence, and all sequences without as many tokens;
     /// `tokens` is at most [`shared_prefix`](Self::shared_prefix), and not 0.
-    #[cfg(any(test, feature = "onnx"))]
+    #[cfg(any(test, feature = "mlx", feature = "onnx"))]
     pub(crate) fn split_at(&self, tokens: usize) -> (Self, Self) {
         let rows = self.ids.chunks_exact(self.width);
         let first = Self {

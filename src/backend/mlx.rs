@@ -7,6 +7,9 @@ mod attention;
 mod fast_ops;
 mod ffi;
 mod linear;
+mod model;
+#[cfg(test)]
+mod model_tests;
 #[cfg(test)]
 mod op_tests;
 mod ops;
@@ -14,11 +17,15 @@ mod packed;
 #[cfg(test)]
 mod packed_tests;
 mod packer;
+mod past;
 mod qwen3;
 mod runtime;
 mod weights;
 
+use std::cell::RefCell;
+
 use super::admission::{check_weights, run_admitted};
+use super::prefix_cache::PrefixCache;
 use super::{Backend, BackendInfo, DeviceKind, HiddenRows, MemoryUse, Work};
 use crate::batch::TokenBatch;
 use crate::checkpoint::Checkpoint;
@@ -27,6 +34,8 @@ use crate::dtype::Dtype;
 use crate::error::{Error, Result};
 use array::{MLX, failed};
 use ffi::bridge::{self, ElementType};
+use model::Model;
+use past::Past;
 use qwen3::Qwen3;
 use weights::Weights;
 
@@ -36,34 +45,40 @@ pub(super) use runtime::probe;
 /// A Qwen3 model held by MLX.
 pub(super) struct Mlx {
     info: BackendInfo,
-    config: ModelConfig,
     /// None once an operation failed: what the library computes after that is not defined.
-    model: Option<Qwen3>,
-    work: Work,
+    model: Option<Model>,
     process: u32,
 }
 
 impl Mlx {
-    /// Loads the model onto the device and in the precision that `info` names.
+    /// Loads the model onto the device and in the precision that `info` names; keeps so many bytes
+    /// of prefixes.
     pub(super) fn load(
         info: BackendInfo,
         config: &ModelConfig,
         checkpoint: &Checkpoint,
+        prefix_bytes: usize,
     ) -> Result<Self> {
         let device = runtime::to_bridge(info.device);
         runtime::prepare(device)?;
         let free = Some(runtime::free_memory()?);
+        let precision = element_type(info.precision);
         let weights = Weights {
             checkpoint,
             device,
-            element_type: element_type(info.precision),
+            element_type: precision,
         };
         check_weights(MLX, weights.bytes()?, free)?;
+        let token_bytes = Past::token_bytes(config, info.precision.size());
         Ok(Self {
-            model: Some(Qwen3::load(&weights, config)?),
-            config: config.clone(),
+            model: Some(Model {
+                qwen3: Qwen3::load(&weights, config)?,
+                config: config.clone(),
+                prefixes: PrefixCache::new(prefix_bytes, token_bytes),
+                precision,
+                work: Work::default(),
+            }),
             info,
-            work: Work::default(),
             process: std::process::id(),
         })
     }
@@ -73,17 +88,24 @@ impl Mlx {
             let message = "the process was forked after the model was loaded; load it in the child";
             return Err(failed("forward", message));
         }
-        let Some(model) = &self.model else {
+        let Some(model) = &mut self.model else {
             let message = "an earlier operation failed; load the model anew";
             return Err(failed("forward", message));
         };
-        let (config, info) = (&self.config, &self.info);
-        let free = runtime::free_memory()?;
-        let check = |part: &TokenBatch| runtime::check_size(part, config, info, compute, free);
-        let work = &mut self.work;
+        let attention = runtime::attention(&model.config, &self.info, compute);
+        let free = runtime::free_for(&model.config, &self.info, compute)?;
+        let model = RefCell::new(model);
+        let route = |part: &TokenBatch| {
+            let model = model.borrow();
+            model.route(part, element_type(compute), attention)
+        };
+        let check = |part: &TokenBatch| {
+            let need = model.borrow().need(part, route(part), attention);
+            need.check(Some(free), "under MLX's memory limit")
+        };
         let result = run_admitted(MLX, batch, &check, &mut |part| {
-            work.computed_tokens += (part.rows() * part.width()) as u64;
-            run_whole(model, part, element_type(compute))
+            let route = route(part);
+            model.borrow_mut().run(part, route, element_type(compute))
         });
         if let Err(Error::Backend { .. }) = &result {
             self.release();
@@ -101,20 +123,6 @@ impl Mlx {
             let _ = bridge::clear_cache();
         }
     }
-}
-
-fn run_whole(model: &Qwen3, batch: &TokenBatch, compute: ElementType) -> Result<HiddenRows> {
-    let [rows, width] = [batch.rows(), batch.width()];
-    let last = batch
-        .lengths()
-        .iter()
-        .map(|length| u32::try_from(length - 1).map_err(|e| failed("take", e)))
-        .collect::<Result<Vec<_>>>()?;
-    let rows = model.forward(batch.ids(), [rows, width], &last, compute)?;
-    Ok(HiddenRows {
-        hidden: rows.shape()[1],
-        data: rows.to_f32()?,
-    })
 }
 
 impl Backend for Mlx {
@@ -140,7 +148,8 @@ impl Backend for Mlx {
     }
 
     fn work(&self) -> Work {
-        self.work
+        let model = self.model.as_ref();
+        model.map(Model::work).unwrap_or_default()
     }
 }
 

@@ -179,7 +179,12 @@ fn load(
     let info = with_packing(info, checkpoint);
     match info.backend {
         #[cfg(feature = "mlx")]
-        "mlx" => Ok(Box::new(Mlx::load(info, config, checkpoint)?)),
+        "mlx" => Ok(Box::new(Mlx::load(
+            info,
+            config,
+            checkpoint,
+            request.prefixes.0,
+        )?)),
         #[cfg(feature = "onnx")]
         "onnx" => Ok(Box::new(Onnx::load(
             info,

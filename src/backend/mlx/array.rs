@@ -140,6 +140,14 @@ impl Array {
         Ok(elements.map(|&bytes| f32::from_ne_bytes(bytes)).collect())
     }
 
+    /// The same elements, computed now. What an array was cut from keeps its memory otherwise.
+    pub(super) fn copied(&self) -> Result<Self> {
+        let bytes = self.to_bytes()?;
+        Self::build(&self.shape, self.element_type()?, self.device, |writer| {
+            writer.write(&bytes)
+        })
+    }
+
     /// The elements in row-major order, as they are held.
     pub(super) fn to_bytes(&self) -> Result<Vec<u8>> {
         let dense = self.contiguous()?;

@@ -4,6 +4,7 @@
 
 use super::array::{Array, failed};
 use super::linear::Linear;
+use super::past::KeyValues;
 use super::weights::Weights;
 use crate::config::ModelConfig;
 use crate::error::Result;
@@ -33,15 +34,17 @@ impl Heads {
         1.0 / (self.head_dim as f32).sqrt()
     }
 
-    /// The first `norm.len()` heads of `projected`, `(B, L, any, D)`, normed and rotated:
-    /// `(B, norm.len(), L, D)`.
-    fn rotated(&self, projected: &Array, norm: &Array) -> Result<Array> {
+    /// The first `norm.len()` heads of `projected`, `(B, L, any, D)`, normed and rotated from
+    /// position `offset` on: `(B, norm.len(), L, D)`.
+    fn rotated(&self, projected: &Array, norm: &Array, offset: usize) -> Result<Array> {
         // All heads are normed: MLX would copy a part of them first.
         let normed = projected.rms_norm_unscaled(self.eps)?;
         let normed = normed.slice(2, 0, norm.shape()[0])?;
         let scaled = normed.multiply(&norm.astype(projected.element_type()?)?)?;
         // (B, L, heads, D) -> (B, heads, L, D)
-        scaled.transpose(&[0, 2, 1, 3])?.rope(self.rope_theta, 0)
+        scaled
+            .transpose(&[0, 2, 1, 3])?
+            .rope(self.rope_theta, offset)
     }
 }
 
@@ -69,20 +72,29 @@ impl Attention {
         })
     }
 
-    /// The residual stream `(T, hidden)` with what attention adds to it; `x` is the same, normed.
-    pub(super) fn add_to(&self, residual: &Array, x: &Array, [b, l]: [usize; 2]) -> Result<Array> {
+    /// The residual stream `(T, hidden)` with what attention adds to it, and the keys and values
+    /// that it attended over; `x` is the stream, normed.
+    pub(super) fn add_to(
+        &self,
+        residual: &Array,
+        x: &Array,
+        [b, l]: [usize; 2],
+        past: Option<&KeyValues>,
+    ) -> Result<(Array, KeyValues)> {
         let (h, kv, d) = (self.heads.heads, self.heads.kv_heads, self.heads.head_dim);
         // (T, hidden) -> (B, L, H + 2 KV, D)
         let qkv = self.qkv_proj.forward(x)?.reshape(&[b, l, h + 2 * kv, d])?;
-        let rotated = self.heads.rotated(&qkv, &self.qk_norm)?;
+        let offset = past.map_or(0, KeyValues::tokens);
+        let rotated = self.heads.rotated(&qkv, &self.qk_norm, offset)?;
         let (queries, keys) = (rotated.slice(1, 0, h)?, rotated.slice(1, h, h + kv)?);
         // (B, L, KV, D) -> (B, KV, L, D)
         let values = qkv.slice(2, h + kv, h + 2 * kv)?.transpose(&[0, 2, 1, 3])?;
+        let all = KeyValues { keys, values }.after(past)?;
 
-        let output = queries.causal_attention(&keys, &values, self.heads.scale())?;
+        let output = queries.causal_attention(&all.keys, &all.values, self.heads.scale())?;
         // (B, H, L, D) -> (T, H * D)
         let output = output.transpose(&[0, 2, 1, 3])?.reshape(&[b * l, h * d])?;
-        self.o_proj.add_to(residual, &output)
+        Ok((self.o_proj.add_to(residual, &output)?, all))
     }
 }
 
@@ -117,14 +129,12 @@ impl LastAttention {
         residual: &Array,
         x: &Array,
         [b, l]: [usize; 2],
+        past: Option<&KeyValues>,
         last: &[u32],
     ) -> Result<Array> {
-        let (h, kv, d) = (self.heads.heads, self.heads.kv_heads, self.heads.head_dim);
-        // (T, hidden) -> (B, L, 2 KV, D)
-        let projected = self.kv_proj.forward(x)?.reshape(&[b, l, 2 * kv, d])?;
-        let keys = self.heads.rotated(&projected, &self.k_norm)?;
-        // (B, L, KV, D) -> (B, KV, L, D)
-        let values = projected.slice(2, kv, 2 * kv)?.transpose(&[0, 2, 1, 3])?;
+        let (h, d) = (self.heads.heads, self.heads.head_dim);
+        let offset = past.map_or(0, KeyValues::tokens);
+        let all = self.keys_and_values(x, [b, l], offset)?.after(past)?;
 
         let rows = rows(l, last)?;
         let (residual, x) = (residual.take_rows(&rows, &[b])?, x.take_rows(&rows, &[b])?);
@@ -132,13 +142,38 @@ impl LastAttention {
         let queries = self.q_proj.forward(&x)?.reshape(&[b, h, 1, d])?;
         let q_norm = self.q_norm.astype(queries.element_type()?)?;
         let queries = queries.rms_norm(&q_norm, self.heads.eps)?;
-        let queries = queries.rope_from(self.heads.rope_theta, last)?;
+        let positions = positions(offset, last)?;
+        let queries = queries.rope_from(self.heads.rope_theta, &positions)?;
 
-        let mask = up_to(last, l, &x)?;
-        let output = queries.attention(&keys, &values, self.heads.scale(), mask.as_ref())?;
+        let mask = up_to(&positions, offset + l, &x)?;
+        let (keys, values) = (&all.keys, &all.values);
+        let output = queries.attention(keys, values, self.heads.scale(), mask.as_ref())?;
         // (B, H, 1, D) -> (B, H * D)
         self.o_proj.add_to(&residual, &output.reshape(&[b, h * d])?)
     }
+
+    /// Keys and values of all tokens, from position `offset` on; `x` is the stream, normed.
+    pub(super) fn keys_and_values(
+        &self,
+        x: &Array,
+        [b, l]: [usize; 2],
+        offset: usize,
+    ) -> Result<KeyValues> {
+        let (kv, d) = (self.heads.kv_heads, self.heads.head_dim);
+        // (T, hidden) -> (B, L, 2 KV, D)
+        let projected = self.kv_proj.forward(x)?.reshape(&[b, l, 2 * kv, d])?;
+        Ok(KeyValues {
+            keys: self.heads.rotated(&projected, &self.k_norm, offset)?,
+            // (B, L, KV, D) -> (B, KV, L, D)
+            values: projected.slice(2, kv, 2 * kv)?.transpose(&[0, 2, 1, 3])?,
+        })
+    }
+}
+
+/// Where the tokens `last` stand after `offset` others.
+fn positions(offset: usize, last: &[u32]) -> Result<Vec<u32>> {
+    let offset = u32::try_from(offset).map_err(|e| failed("rope", e))?;
+    Ok(last.iter().map(|last| offset + last).collect())
 }
 
 /// Where the tokens `last` of sequences of `width` tokens stand in `(T, hidden)`.

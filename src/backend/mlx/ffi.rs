@@ -10,7 +10,13 @@ use mlx_sys as _;
     unreachable_pub,
     reason = "the one bridge module; cxx makes its items pub"
 )]
-#[cfg_attr(not(test), allow(dead_code, reason = "throw_unknown serves a test"))]
+#[cfg_attr(
+    not(test),
+    allow(
+        dead_code,
+        reason = "graph, reset_peak_memory and throw_unknown serve tests"
+    )
+)]
 #[cxx::bridge(namespace = "mlx_bridge")]
 pub(super) mod bridge {
     // Shared types.
@@ -74,6 +80,7 @@ pub(super) mod bridge {
         fn synchronize(device: DeviceKind) -> Result<()>;
         fn active_memory() -> Result<usize>;
         fn peak_memory() -> Result<usize>;
+        fn reset_peak_memory() -> Result<()>;
         fn cache_memory() -> Result<usize>;
         fn memory_limit() -> Result<usize>;
         fn set_memory_limit(bytes: usize) -> Result<usize>;

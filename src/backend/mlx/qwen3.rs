@@ -4,10 +4,11 @@
 //! same input were fused at load. The residual stream is `(T, hidden)`, the tokens of B sequences
 //! of L tokens after one another.
 
-use super::array::Array;
+use super::array::{Array, failed};
 use super::attention::{Attention, LastAttention};
 use super::ffi::bridge::ElementType;
 use super::linear::{Embedding, Linear};
+use super::past::{KeyValues, Past};
 use super::weights::Weights;
 use crate::config::ModelConfig;
 use crate::error::Result;
@@ -70,16 +71,49 @@ impl<A> Block<A> {
 }
 
 impl Block<Attention> {
-    fn forward(&self, x: &Array, shape: [usize; 2]) -> Result<Array> {
+    /// The stream after this layer, and the keys and values that it attended over.
+    fn forward(
+        &self,
+        x: &Array,
+        shape: [usize; 2],
+        past: Option<&KeyValues>,
+    ) -> Result<(Array, KeyValues)> {
         let normed = normed(x, &self.input_layernorm, self.eps)?;
-        self.transformed(&self.self_attn.add_to(x, &normed, shape)?)
+        let (x, all) = self.self_attn.add_to(x, &normed, shape, past)?;
+        Ok((self.transformed(&x)?, all))
+    }
+
+    /// As [`forward`](Self::forward) of one sequence, of `piece` tokens at a time: what is held at
+    /// one time beside the stream are this layer's keys and values, and what one piece takes.
+    fn forward_in_pieces(&self, x: &Array, piece: usize) -> Result<Array> {
+        let tokens = x.shape()[0];
+        let mut past: Option<KeyValues> = None;
+        let mut outputs: Option<Array> = None;
+        for start in (0..tokens).step_by(piece) {
+            let stop = tokens.min(start + piece);
+            let rows = x.slice(0, start, stop)?;
+            let (output, all) = self.forward(&rows, [1, stop - start], past.as_ref())?;
+            let joined = match &outputs {
+                None => output,
+                Some(before) => before.concatenate(&output, 0)?,
+            };
+            joined.eval()?;
+            (outputs, past) = (Some(joined), Some(all));
+        }
+        outputs.ok_or_else(|| failed("forward", "no tokens"))
     }
 }
 
 impl Block<LastAttention> {
-    fn forward(&self, x: &Array, shape: [usize; 2], last: &[u32]) -> Result<Array> {
+    fn forward(
+        &self,
+        x: &Array,
+        shape: [usize; 2],
+        past: Option<&KeyValues>,
+        last: &[u32],
+    ) -> Result<Array> {
         let normed = normed(x, &self.input_layernorm, self.eps)?;
-        self.transformed(&self.self_attn.add_to(x, &normed, shape, last)?)
+        self.transformed(&self.self_attn.add_to(x, &normed, shape, past, last)?)
     }
 }
 
@@ -109,21 +143,57 @@ impl Qwen3 {
         })
     }
 
-    /// Token ids `(B, L)`, row-major, to the final-normed rows of the tokens at `last` in each
-    /// sequence `(B, hidden)`, computed in `compute` whatever the weights are stored in.
+    /// Token ids `(B, L)`, row-major, which go on after `past`, to the final-normed rows of the
+    /// tokens at `last` in each sequence `(B, hidden)`, computed in `compute` whatever the weights
+    /// are stored in.
     pub(super) fn forward(
         &self,
         ids: &[u32],
         shape: [usize; 2],
+        past: Option<&Past>,
         last: &[u32],
+        compute: ElementType,
+    ) -> Result<Array> {
+        let layer_past = |layer: usize| past.and_then(|past| past.layers.get(layer));
+        let mut x = self.embed_tokens.forward(ids, compute)?;
+        for (index, layer) in self.layers.iter().enumerate() {
+            x = layer.forward(&x, shape, layer_past(index))?.0;
+        }
+        let past = layer_past(self.layers.len());
+        let x = self.last_layer.forward(&x, shape, past, last)?;
+        normed(&x, &self.norm, self.eps)
+    }
+
+    /// As [`forward`](Self::forward) of one sequence, `piece` tokens at a time.
+    pub(super) fn forward_in_pieces(
+        &self,
+        ids: &[u32],
+        piece: usize,
         compute: ElementType,
     ) -> Result<Array> {
         let mut x = self.embed_tokens.forward(ids, compute)?;
         for layer in &self.layers {
-            x = layer.forward(&x, shape)?;
+            x = layer.forward_in_pieces(&x, piece)?;
         }
-        let x = self.last_layer.forward(&x, shape, last)?;
+        let last = u32::try_from(ids.len() - 1).map_err(|e| failed("forward", e))?;
+        let x = self.last_layer.forward(&x, [1, ids.len()], None, &[last])?;
         normed(&x, &self.norm, self.eps)
+    }
+
+    /// The past that the tokens `ids` are to sequences which begin with them.
+    pub(super) fn past(&self, ids: &[u32], compute: ElementType) -> Result<Past> {
+        let shape = [1, ids.len()];
+        let mut x = self.embed_tokens.forward(ids, compute)?;
+        let mut layers = Vec::new();
+        for layer in &self.layers {
+            let (after, all) = layer.forward(&x, shape, None)?;
+            layers.push(all);
+            x = after;
+        }
+        let last = &self.last_layer;
+        let x = normed(&x, &last.input_layernorm, last.eps)?;
+        layers.push(last.self_attn.keys_and_values(&x, shape, 0)?);
+        Past::of(&layers)
     }
 }
 

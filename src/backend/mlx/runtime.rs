@@ -2,9 +2,8 @@
 
 use super::array::failed;
 use super::ffi::bridge::{self, DeviceKind as BridgeDevice};
-use crate::backend::admission::{Attention, Need};
+use crate::backend::admission::Attention;
 use crate::backend::{BackendInfo, Device, DeviceKind, Precision};
-use crate::batch::TokenBatch;
 use crate::config::ModelConfig;
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
@@ -117,31 +116,27 @@ pub(super) fn free_memory() -> Result<usize> {
     Ok(limit.saturating_sub(active))
 }
 
-/// Whether the batch's arrays can be addressed and, as far as can be told, held.
-pub(super) fn check_size(
-    batch: &TokenBatch,
-    config: &ModelConfig,
-    info: &BackendInfo,
-    compute: Dtype,
-    free: usize,
-) -> Result<(), String> {
+/// How attention is computed.
+pub(super) fn attention(config: &ModelConfig, info: &BackendInfo, compute: Dtype) -> Attention {
     // CUDA's fused kernels take 16-bit types only.
     let metal = cfg!(target_os = "macos");
     let fused = info.device == DeviceKind::Gpu
         && FUSED_HEAD_DIMS.contains(&config.head_dim())
         && (metal || compute != Dtype::F32);
-    let attention = if fused {
-        Attention::Fused
-    } else {
-        Attention::Stored
-    };
+    match fused {
+        true => Attention::Fused,
+        false => Attention::Stored,
+    }
+}
+
+/// Bytes left for a forward pass in that precision.
+pub(super) fn free_for(config: &ModelConfig, info: &BackendInfo, compute: Dtype) -> Result<usize> {
     // Weights of another type are converted a layer at a time.
     let converted = match compute == info.precision {
         true => 0,
         false => layer_elements(config).saturating_mul(compute.size()),
     };
-    let free = free.saturating_sub(converted);
-    Need::of(batch, config, attention).check(Some(free), "under MLX's memory limit")
+    Ok(free_memory()?.saturating_sub(converted))
 }
 
 fn layer_elements(config: &ModelConfig) -> usize {
