@@ -6,6 +6,8 @@ mod array;
 mod attention;
 mod fast_ops;
 mod ffi;
+#[cfg(test)]
+mod launch_tests;
 mod linear;
 mod model;
 #[cfg(test)]

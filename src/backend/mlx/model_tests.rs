@@ -29,7 +29,7 @@ fn models() -> Vec<PathBuf> {
     fixtures.chain([root.join("models/tiny")]).collect()
 }
 
-fn load(dir: &Path, prefix_bytes: usize) -> Model {
+pub(super) fn load(dir: &Path, prefix_bytes: usize) -> Model {
     let config = ModelConfig::from_file(&dir.join("config.json")).unwrap();
     let checkpoint = Checkpoint::open(dir, &config).unwrap();
     bridge::disable_compile().unwrap();

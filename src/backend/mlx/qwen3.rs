@@ -38,7 +38,7 @@ impl Mlp {
 }
 
 /// One layer, with attention of all tokens or of the last ones.
-struct Block<A> {
+pub(super) struct Block<A> {
     self_attn: A,
     mlp: Mlp,
     input_layernorm: Array,
@@ -120,7 +120,7 @@ impl Block<LastAttention> {
 /// A dense Qwen3 decoder without its language-model head.
 pub(super) struct Qwen3 {
     embed_tokens: Embedding,
-    layers: Vec<Block<Attention>>, // all but the last
+    pub(super) layers: Vec<Block<Attention>>, // all but the last
     last_layer: Block<LastAttention>,
     norm: Array,
     eps: f32,
