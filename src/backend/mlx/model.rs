@@ -113,17 +113,17 @@ impl Model {
         batch: &TokenBatch,
         compute: ElementType,
     ) -> Result<HiddenRows> {
-        let shape = [batch.rows(), batch.width()];
+        let shape @ [rows, width] = [batch.rows(), batch.width()];
+        let _span = tracing::debug_span!("pass", rows, width).entered();
         let last = batch
             .lengths()
             .iter()
             .map(|length| u32::try_from(length - 1).map_err(|e| failed("take", e)))
             .collect::<Result<Vec<_>>>()?;
-        let rows = self
-            .qwen3
-            .forward(batch.ids(), shape, past, &last, compute)?;
-        let data = rows.to_f32()?;
-        self.work.computed_tokens += (shape[0] * shape[1]) as u64;
+        let built = tracing::debug_span!("graph")
+            .in_scope(|| self.qwen3.forward(batch.ids(), shape, past, &last, compute));
+        let data = built?.to_f32()?;
+        self.work.computed_tokens += (rows * width) as u64;
         let hidden = self.config.hidden_size();
         Ok(HiddenRows { data, hidden })
     }
