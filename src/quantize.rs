@@ -112,7 +112,7 @@ fn write_weights(
 fn pack(
     tensor: &Tensor<'_>,
     quantization: Quantization,
-    write: &mut dyn FnMut(Part, u64, &[u8]) -> Result<()>,
+    write: &mut impl FnMut(Part, u64, &[u8]) -> Result<()>,
 ) -> Result<()> {
     let mut offsets = [0; 3];
     select::pack(tensor, quantization, &mut |parts| {

@@ -8,6 +8,7 @@ mod fast_ops;
 mod ffi;
 #[cfg(test)]
 mod launch_tests;
+mod limits;
 mod linear;
 mod model;
 #[cfg(test)]
@@ -41,6 +42,7 @@ use past::Past;
 use qwen3::Qwen3;
 use weights::Weights;
 
+pub(crate) use limits::Limits;
 pub(crate) use packer::pack;
 pub(super) use runtime::probe;
 
@@ -54,15 +56,16 @@ pub(super) struct Mlx {
 
 impl Mlx {
     /// Loads the model onto the device and in the precision that `info` names; keeps so many bytes
-    /// of prefixes.
+    /// of prefixes. The limits are set for the process.
     pub(super) fn load(
         info: BackendInfo,
         config: &ModelConfig,
         checkpoint: &Checkpoint,
         prefix_bytes: usize,
+        limits: Limits,
     ) -> Result<Self> {
         let device = runtime::to_bridge(info.device);
-        runtime::prepare(device)?;
+        runtime::prepare(device, limits)?;
         let free = Some(runtime::free_memory()?);
         let precision = element_type(info.precision);
         let weights = Weights {

@@ -43,6 +43,8 @@ pub(crate) struct Request {
     pub(crate) precision: Precision,
     pub(crate) fallback: Fallback,
     pub(crate) prefixes: PrefixBytes,
+    #[cfg(feature = "mlx")]
+    pub(crate) mlx: mlx::Limits,
     #[cfg(feature = "onnx")]
     pub(crate) onnx: onnx::Options,
 }
@@ -184,6 +186,7 @@ fn load(
             config,
             checkpoint,
             request.prefixes.0,
+            request.mlx,
         )?)),
         #[cfg(feature = "onnx")]
         "onnx" => Ok(Box::new(Onnx::load(

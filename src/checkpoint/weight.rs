@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::quantization::Quantization;
 
 /// One weight of a [`Checkpoint`](super::Checkpoint): a tensor, or the parts of a quantised matrix.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct Weight<'a> {
     /// The weight itself, or its codes.
     pub(crate) tensor: Tensor<'a>,

@@ -209,6 +209,22 @@ impl EmbedderBuilder {
         self
     }
 
+    /// The most bytes of freed memory that MLX keeps on a GPU, in the whole process; a 32nd of the
+    /// working set that the device recommends unless set.
+    #[cfg(feature = "mlx")]
+    pub fn mlx_cache_bytes(mut self, bytes: usize) -> Self {
+        self.request.mlx.cache = Some(bytes);
+        self
+    }
+
+    /// The most bytes that MLX keeps the system from swapping out, in the whole process and on macOS
+    /// 15 or newer; the working set that the device recommends unless set, and never more.
+    #[cfg(feature = "mlx")]
+    pub fn mlx_wired_bytes(mut self, bytes: usize) -> Self {
+        self.request.mlx.wired = Some(bytes);
+        self
+    }
+
     /// A branch, tag or commit; without one, `main`. For models from a hub.
     #[cfg(feature = "hub")]
     pub fn revision(mut self, wanted: impl Into<String>) -> Self {

@@ -2,6 +2,7 @@
 
 use super::array::{Array, failed};
 use super::ffi::bridge::{DeviceKind, ElementType};
+use super::limits::Limits;
 use super::packed::PackedMatrix;
 use super::runtime;
 use crate::backend::{Device, Precision};
@@ -22,7 +23,7 @@ pub(crate) fn pack(
 ) -> Result<()> {
     // On the processor, so that the same checkpoint gives the same file everywhere.
     runtime::probe(Device::Cpu, Precision::F32)?;
-    runtime::prepare(DeviceKind::Cpu)?;
+    runtime::prepare(DeviceKind::Cpu, Limits::default())?;
     let element_type = match tensor.dtype() {
         Dtype::F32 => ElementType::F32,
         Dtype::F16 => ElementType::F16,

@@ -2,6 +2,7 @@
 
 use super::array::failed;
 use super::ffi::bridge::{self, DeviceKind as BridgeDevice};
+use super::limits::Limits;
 use crate::backend::admission::Attention;
 use crate::backend::{BackendInfo, Device, DeviceKind, Precision};
 use crate::config::ModelConfig;
@@ -10,10 +11,6 @@ use crate::error::{Error, Result};
 
 /// The only version whose behaviour after errors this crate relies on.
 const VERSION: &str = "0.32.4";
-
-/// Freed buffers that MLX may keep on a GPU, where its own default is all of the memory. On a CPU
-/// its default is small.
-const CACHE_LIMIT: usize = 512 << 20;
 
 /// Head sizes for which MLX has a fused Metal kernel that stores no scores.
 const FUSED_HEAD_DIMS: [usize; 3] = [64, 80, 128];
@@ -88,25 +85,15 @@ fn choose_precision(precision: Precision, device: DeviceKind, architecture: &str
     }
 }
 
-/// Sets what the library keeps for the whole process, before a model is loaded.
-pub(super) fn prepare(device: BridgeDevice) -> Result<()> {
-    if device == BridgeDevice::Cpu {
+/// Sets what holds for the whole process, before a model is loaded.
+pub(super) fn prepare(device: BridgeDevice, limits: Limits) -> Result<()> {
+    match device {
         // On a CPU, compiled functions run the C++ compiler and load its output from a
         // predictable temporary path. A GPU model that is first run later in the same process
         // goes without its one compiled function, which costs it a little speed.
-        return bridge::disable_compile().map_err(|e| failed("disable_compile", e));
+        BridgeDevice::Cpu => bridge::disable_compile().map_err(|e| failed("disable_compile", e)),
+        _ => limits.apply(),
     }
-    bridge::set_cache_limit(CACHE_LIMIT).map_err(|e| failed("set_cache_limit", e))?;
-    let info = bridge::device_info(device).map_err(|e| failed("device_info", e))?;
-    if info.recommended_working_set_size > 0 {
-        bridge::set_memory_limit(info.recommended_working_set_size)
-            .map_err(|e| failed("set_memory_limit", e))?;
-        if let Err(e) = bridge::set_wired_limit(info.recommended_working_set_size) {
-            // Below macOS 15 there is no wired limit; the model runs without it.
-            tracing::debug!("wired limit not set: {e}");
-        }
-    }
-    Ok(())
 }
 
 /// Bytes left under the library's memory limit.
