@@ -20,6 +20,10 @@ mx::Dtype to_dtype(ElementType type) {
       return mx::bfloat16;
     case ElementType::U32:
       return mx::uint32;
+    case ElementType::U8:
+      return mx::uint8;
+    case ElementType::Bool:
+      return mx::bool_;
     default:
       throw std::invalid_argument("[to_dtype] unknown element type");
   }
@@ -71,6 +75,10 @@ ElementType element_type(const array& a) {
       return ElementType::Bf16;
     case mx::Dtype::Val::uint32:
       return ElementType::U32;
+    case mx::Dtype::Val::uint8:
+      return ElementType::U8;
+    case mx::Dtype::Val::bool_:
+      return ElementType::Bool;
     default:
       throw std::invalid_argument("[element_type] not a type of this bridge");
   }
@@ -78,16 +86,15 @@ ElementType element_type(const array& a) {
 
 void eval(const array& a) { mx::eval(a); }
 
-void copy_f32(const array& a, rust::Slice<float> out) {
-  if (a.dtype() != mx::float32 || a.size() != out.size() || !a.is_available() ||
+void read(const array& a, rust::Slice<std::uint8_t> out) {
+  if (a.nbytes() != out.size() || !a.is_available() ||
       !a.flags().row_contiguous) {
     std::ostringstream message;
-    message << "[copy_f32] expected " << out.size()
-            << " evaluated contiguous float32 elements, found " << a.size()
-            << " of " << a.dtype();
+    message << "[read] expected " << out.size()
+            << " bytes of an evaluated contiguous array, found " << a.nbytes();
     throw std::invalid_argument(message.str());
   }
-  std::memcpy(out.data(), a.data<float>(), a.nbytes());
+  std::memcpy(out.data(), a.data<std::uint8_t>(), a.nbytes());
 }
 
 }  // namespace mlx_bridge

@@ -24,7 +24,7 @@ rust::Vec<std::int32_t> shape(const array& a);
 ElementType element_type(const array& a);
 
 void eval(const array& a);
-void copy_f32(const array& a, rust::Slice<float> out);
+void read(const array& a, rust::Slice<std::uint8_t> out);
 
 mlx::core::Dtype to_dtype(ElementType type);
 

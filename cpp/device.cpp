@@ -75,6 +75,8 @@ std::size_t active_memory() { return mx::get_active_memory(); }
 
 std::size_t peak_memory() { return mx::get_peak_memory(); }
 
+void reset_peak_memory() { mx::reset_peak_memory(); }
+
 std::size_t cache_memory() { return mx::get_cache_memory(); }
 
 std::size_t memory_limit() { return mx::get_memory_limit(); }

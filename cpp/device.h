@@ -23,6 +23,7 @@ void synchronize(DeviceKind device);
 
 std::size_t active_memory();
 std::size_t peak_memory();
+void reset_peak_memory();
 std::size_t cache_memory();
 std::size_t memory_limit();
 std::size_t set_memory_limit(std::size_t bytes);

@@ -7,6 +7,8 @@ pub(crate) mod execution_provider;
 mod mlx;
 #[cfg(feature = "onnx")]
 mod onnx;
+#[cfg(any(feature = "mlx", feature = "onnx"))]
+mod prefix_cache;
 pub(crate) mod select;
 
 #[cfg(feature = "onnx")]
@@ -42,6 +44,9 @@ pub trait Backend {
     /// # Errors
     /// [`Error::Backend`](crate::Error::Backend) when the native library fails.
     fn memory(&self) -> Result<MemoryUse>;
+
+    /// What was computed since the model was loaded.
+    fn work(&self) -> Work;
 }
 
 /// Final-normed rows, not L2-normalised: row-major `[rows, hidden]`.
@@ -57,6 +62,36 @@ impl HiddenRows {
     /// The rows in order.
     pub fn rows(&self) -> impl Iterator<Item = &[f32]> {
         self.data.chunks_exact(self.hidden)
+    }
+}
+
+/// What a backend computed, and what it could do without. Counters only grow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Work {
+    /// Tokens that went through the model, padding included.
+    pub computed_tokens: u64,
+    /// Tokens that did not, since a prefix holds their keys and values.
+    pub saved_tokens: u64,
+    /// Forward passes behind a prefix that was kept.
+    pub prefix_hits: u64,
+    /// Forward passes that met a prefix which was not kept.
+    pub prefix_misses: u64,
+    /// Bytes of the prefixes that are kept now.
+    pub prefix_bytes: usize,
+}
+
+impl Work {
+    /// What was computed after `earlier`; the bytes are those of now.
+    #[cfg(feature = "service")]
+    pub(crate) fn since(self, earlier: Self) -> Self {
+        Self {
+            computed_tokens: self.computed_tokens - earlier.computed_tokens,
+            saved_tokens: self.saved_tokens - earlier.saved_tokens,
+            prefix_hits: self.prefix_hits - earlier.prefix_hits,
+            prefix_misses: self.prefix_misses - earlier.prefix_misses,
+            prefix_bytes: self.prefix_bytes,
+        }
     }
 }
 
@@ -85,7 +120,7 @@ pub struct BackendInfo {
     pub execution_provider: Option<ExecutionProvider>,
     /// The device's own name, as its driver gives it; may be empty.
     pub device_name: String,
-    /// Element type of weights and activations.
+    /// Element type of activations, and of weights but for those that MLX holds quantised.
     pub precision: Dtype,
     /// Version of the native library.
     pub library_version: String,

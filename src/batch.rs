@@ -1,6 +1,10 @@
-//! Lengths to micro-batches: sorted, bounded by a token budget, padded on the right.
+//! Sequences to micro-batches: planned by length and prefix, padded on the right.
+
+mod plan;
 
 use crate::error::{Error, Result};
+
+pub use plan::{Row, plan};
 
 /// Token sequences of one forward pass, right-padded to the longest.
 ///
@@ -11,6 +15,7 @@ pub struct TokenBatch {
     ids: Vec<u32>,
     lengths: Vec<usize>,
     width: usize,
+    prefix: usize,
 }
 
 impl TokenBatch {
@@ -35,7 +40,24 @@ impl TokenBatch {
             ids,
             lengths: sequences.iter().map(|sequence| sequence.len()).collect(),
             width,
+            prefix: 0,
         })
+    }
+
+    /// The batch with a prefix: the first `tokens` tokens, as far as all sequences share them.
+    #[must_use]
+    pub fn with_prefix(self, tokens: usize) -> Self {
+        Self {
+            prefix: tokens.min(self.shared_prefix()),
+            ..self
+        }
+    }
+
+    /// How many of the tokens that all sequences begin with others are likely to begin with too, so
+    /// that their keys and values are worth keeping; fewer than the tokens of any sequence.
+    #[must_use]
+    pub fn prefix(&self) -> usize {
+        self.prefix
     }
 
     /// Sequences.
@@ -84,18 +106,20 @@ impl TokenBatch {
 
     /// The first `tokens` tokens of the first sequence, and all sequences without as many tokens;
     /// `tokens` is at most [`shared_prefix`](Self::shared_prefix), and not 0.
-    #[cfg(any(test, feature = "onnx"))]
+    #[cfg(any(test, feature = "mlx", feature = "onnx"))]
     pub(crate) fn split_at(&self, tokens: usize) -> (Self, Self) {
         let rows = self.ids.chunks_exact(self.width);
         let first = Self {
             ids: self.ids[..tokens].to_vec(),
             lengths: vec![tokens],
             width: tokens,
+            prefix: 0,
         };
         let rest = Self {
             ids: rows.flat_map(|row| &row[tokens..]).copied().collect(),
             lengths: self.lengths.iter().map(|length| length - tokens).collect(),
             width: self.width - tokens,
+            prefix: 0,
         };
         (first, rest)
     }
@@ -114,6 +138,7 @@ impl TokenBatch {
             ids,
             lengths,
             width,
+            prefix: self.prefix,
         }
     }
 }
@@ -134,34 +159,8 @@ pub(crate) fn check_ids(index: usize, sequence: &[u32], vocab_size: usize) -> Re
     }
 }
 
-/// Groups the sequences of `lengths` into micro-batches of similar length.
-///
-/// Each group holds positions in `lengths`; padded to its longest member it takes at most
-/// `max_tokens` tokens, unless a single sequence is longer than that. Every position occurs once.
-#[must_use]
-pub fn plan(lengths: &[usize], max_tokens: usize) -> Vec<Vec<usize>> {
-    let mut order: Vec<usize> = (0..lengths.len()).collect();
-    // Longest first: the first batch is the largest, so memory peaks early and then stays.
-    order.sort_by_key(|&position| std::cmp::Reverse(lengths[position]));
-
-    let mut groups: Vec<Vec<usize>> = Vec::new();
-    let mut width = 0;
-    for position in order {
-        match groups.last_mut() {
-            Some(group) if (group.len() + 1) * width <= max_tokens => group.push(position),
-            _ => {
-                width = lengths[position];
-                groups.push(vec![position]);
-            }
-        }
-    }
-    groups
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     #[test]
@@ -195,6 +194,16 @@ mod tests {
     }
 
     #[test]
+    fn a_prefix_is_what_all_sequences_share_and_parts_keep_it() {
+        let batch = TokenBatch::new(&[&[1, 2, 3, 4], &[1, 2, 5]], 10).unwrap();
+        assert_eq!(batch.prefix(), 0);
+        assert_eq!(batch.clone().with_prefix(1).prefix(), 1);
+        let batch = batch.with_prefix(3);
+        assert_eq!(batch.prefix(), 2);
+        assert_eq!(batch.part(1..2).prefix(), 2);
+    }
+
+    #[test]
     fn refuses_what_cannot_be_embedded() {
         let error = |sequences: &[&[u32]]| TokenBatch::new(sequences, 10).unwrap_err().to_string();
         assert_eq!(
@@ -209,22 +218,5 @@ mod tests {
             error(&[&[1, 10]]),
             "input 0: token id 10 at position 1: expected an id below 10"
         );
-    }
-
-    proptest! {
-        #[test]
-        fn every_sequence_is_planned_once_and_within_the_budget(
-            lengths in prop::collection::vec(1usize..300, 0..80),
-            budget in 1usize..2000,
-        ) {
-            let groups = plan(&lengths, budget);
-            let mut seen: Vec<usize> = groups.concat();
-            seen.sort_unstable();
-            prop_assert_eq!(seen, (0..lengths.len()).collect::<Vec<_>>());
-            for group in &groups {
-                let width = group.iter().map(|&i| lengths[i]).max().unwrap();
-                prop_assert!(group.len() == 1 || group.len() * width <= budget);
-            }
-        }
     }
 }

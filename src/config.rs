@@ -2,6 +2,7 @@
 
 mod fields;
 mod other;
+mod quantization;
 mod supported;
 
 use std::path::Path;
@@ -14,6 +15,7 @@ use crate::json;
 use fields::{Fields, MAX_DIMENSION};
 
 pub(crate) use other::OtherConfig;
+pub(crate) use quantization::Quantizations;
 
 /// The shape of a dense Qwen3 model, as its `config.json` gives it.
 ///
@@ -33,6 +35,7 @@ pub struct ModelConfig {
     rope_theta: f32,
     tie_word_embeddings: bool,
     dtype: Option<Dtype>,
+    quantization: Option<Quantizations>,
 }
 
 impl ModelConfig {
@@ -66,6 +69,7 @@ impl ModelConfig {
             rope_theta: rope_theta(&fields)?,
             tie_word_embeddings: tie.unwrap_or(false),
             dtype: dtype(&fields)?,
+            quantization: quantization::parse(&fields)?,
         };
         config.check_heads(&fields)?;
         config.check_sizes(&fields)?;
@@ -141,6 +145,11 @@ impl ModelConfig {
     /// The element type that the file declares; what a tensor really has is in the checkpoint.
     pub fn dtype(&self) -> Option<Dtype> {
         self.dtype
+    }
+
+    /// How matrices are packed, if any are quantised.
+    pub(crate) fn quantization(&self) -> Option<&Quantizations> {
+        self.quantization.as_ref()
     }
 
     fn check_heads(&self, fields: &Fields<'_>) -> Result<()> {

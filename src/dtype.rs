@@ -17,20 +17,29 @@ pub enum Dtype {
     /// Integers with a scale for each row or column; no checkpoint is stored so, but a backend can
     /// hold one so.
     Int8,
+    /// Words that hold the codes of a quantised matrix, least significant bits first.
+    U32,
+    /// Scales of a quantised matrix, as floats of 8 bits.
+    U8,
 }
 
 impl Dtype {
     /// Bytes per element.
     pub fn size(self) -> usize {
         match self {
-            Self::F32 => 4,
+            Self::F32 | Self::U32 => 4,
             Self::F16 | Self::Bf16 => 2,
-            Self::Int8 => 1,
+            Self::Int8 | Self::U8 => 1,
         }
     }
 
+    /// Whether elements are numbers by themselves.
+    pub(crate) fn is_float(self) -> bool {
+        matches!(self, Self::F32 | Self::F16 | Self::Bf16)
+    }
+
     /// Gives `each` the elements of little-endian `bytes` in order, as f32, which holds both half
-    /// types exactly.
+    /// types exactly. Words of codes come as numbers, rounded.
     pub(crate) fn decode(self, bytes: &[u8], each: impl FnMut(f32)) {
         let (quads, pairs) = (bytes.as_chunks().0, bytes.as_chunks().0);
         match self {
@@ -43,6 +52,11 @@ impl Dtype {
                 let values = pairs.iter().map(|&b| bf16::from_le_bytes(b).to_f32());
                 values.for_each(each);
             }
+            Self::U32 => quads
+                .iter()
+                .map(|&b| u32::from_le_bytes(b) as f32)
+                .for_each(each),
+            Self::U8 => bytes.iter().map(|&b| f32::from(b)).for_each(each),
             Self::Int8 => bytes
                 .iter()
                 .map(|&b| f32::from(i8::from_le_bytes([b])))
@@ -56,6 +70,8 @@ impl Dtype {
             "F32" => Some(Self::F32),
             "F16" => Some(Self::F16),
             "BF16" => Some(Self::Bf16),
+            "U32" => Some(Self::U32),
+            "U8" => Some(Self::U8),
             _ => None,
         }
     }
@@ -79,6 +95,8 @@ impl fmt::Display for Dtype {
             Self::F16 => "F16",
             Self::Bf16 => "BF16",
             Self::Int8 => "INT8",
+            Self::U32 => "U32",
+            Self::U8 => "U8",
         })
     }
 }

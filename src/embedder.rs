@@ -4,8 +4,8 @@ mod builder;
 mod encoder;
 mod runner;
 
-use crate::backend::{BackendInfo, MemoryUse};
-use crate::batch;
+use crate::backend::{BackendInfo, MemoryUse, Work};
+use crate::batch::{self, Row};
 use crate::error::{Error, Result};
 use crate::fingerprint::Space;
 use crate::model::EmbeddingConfig;
@@ -49,9 +49,10 @@ impl Embedder {
     /// Errors that concern one text name its position in `texts`; nothing is returned for the
     /// others then. After [`Error::Backend`] drop the embedder and build it anew.
     pub fn embed(&mut self, texts: &[&str], options: &EmbedOptions) -> Result<Embeddings> {
-        let Sequences { ids, truncated } = self.encoder.encode(texts, options)?;
-        let sequences: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
-        self.run(&sequences, truncated, options)
+        let encoded = self.encoder.encode(texts, options)?;
+        let rows = encoded.ids.iter().zip(&encoded.prefixes);
+        let rows: Vec<Row<'_>> = rows.map(|(ids, &prefix)| Row { ids, prefix }).collect();
+        self.run(&rows, encoded.truncated, options)
     }
 
     /// Embeds token ids as they are: no prompt is put before them and no EOS after.
@@ -67,7 +68,9 @@ impl Embedder {
         options: &EmbedOptions,
     ) -> Result<Embeddings> {
         self.encoder.check(sequences, options)?;
-        self.run(sequences, vec![false; sequences.len()], options)
+        let rows = sequences.iter().map(|&ids| Row { ids, prefix: 0 });
+        let rows: Vec<Row<'_>> = rows.collect();
+        self.run(&rows, vec![false; rows.len()], options)
     }
 
     /// What really runs.
@@ -102,6 +105,12 @@ impl Embedder {
         self.runner.backend().memory()
     }
 
+    /// What was computed since the model was loaded, and what was saved by prefixes that are kept.
+    #[must_use]
+    pub fn work(&self) -> Work {
+        self.runner.backend().work()
+    }
+
     /// The space of the vectors that `options` give: what a database must find unchanged before it
     /// compares them with those that it holds.
     ///
@@ -121,23 +130,22 @@ impl Embedder {
     /// Runs checked sequences in micro-batches and puts the vectors back in order.
     fn run(
         &mut self,
-        sequences: &[&[u32]],
+        rows: &[Row<'_>],
         truncated: Vec<bool>,
         options: &EmbedOptions,
     ) -> Result<Embeddings> {
-        if sequences.is_empty() {
+        if rows.is_empty() {
             return Err(Error::EmptyRequest);
         }
         let dimensions = self.encoder.dimensions(options)?;
-        let tokens: Vec<usize> = sequences.iter().map(|sequence| sequence.len()).collect();
-        let mut data = vec![0.0; sequences.len() * dimensions];
-        let mut rows: Vec<_> = data.chunks_exact_mut(dimensions).map(Some).collect();
-        for group in batch::plan(&tokens, self.runner.max_batch_tokens()) {
+        let mut data = vec![0.0; rows.len() * dimensions];
+        let mut vectors: Vec<_> = data.chunks_exact_mut(dimensions).map(Some).collect();
+        for group in batch::plan(rows, self.runner.max_batch_tokens()) {
             let item = |&index: &usize| Item {
-                ids: sequences[index],
+                row: rows[index],
                 normalization: options.normalization,
                 // A plan holds every position once.
-                out: rows[index].take().unwrap_or_default(),
+                out: vectors[index].take().unwrap_or_default(),
             };
             let mut items: Vec<_> = group.iter().map(item).collect();
             let results = self.runner.run(&mut items)?;
@@ -149,7 +157,7 @@ impl Embedder {
             data,
             dimensions,
             normalization: options.normalization,
-            tokens,
+            tokens: rows.iter().map(|row| row.ids.len()).collect(),
             truncated,
         })
     }

@@ -120,7 +120,20 @@ pub enum Error {
         found: Vec<usize>,
     },
 
-    /// A tensor has an element type other than F32, F16 or BF16.
+    /// A matrix cannot be packed in the way that `config.json` says.
+    #[error("{path}: tensor {tensor}: expected {expected}, found {found}", path = path.display())]
+    TensorQuantization {
+        /// The shard.
+        path: PathBuf,
+        /// The key as written.
+        tensor: String,
+        /// What the packing needs.
+        expected: String,
+        /// What the configuration gives.
+        found: String,
+    },
+
+    /// A tensor has another element type than its use allows.
     #[error("{path}: tensor {tensor}: expected dtype {expected}, found {found}", path = path.display())]
     TensorDtype {
         /// The shard.

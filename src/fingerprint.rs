@@ -42,8 +42,10 @@ pub struct Space {
     pub eos: String,
     /// Elements of a vector.
     pub dimensions: usize,
-    /// `float` for f32, bf16 and f16 weights, whose vectors agree to a cosine of 0.999; `int8`; for an
-    /// ONNX file `onnx` and the type of most of its weights.
+    /// `float` for f32, bf16 and f16 weights, whose vectors agree to a cosine of 0.999; `int8`; for a
+    /// checkpoint with quantised weights their packing, such as `affine-4bit-g64`, several joined by
+    /// `+`, whatever the backend holds them in, then ` int8` where that is int8; for an ONNX file
+    /// `onnx` and the type of most of its weights.
     pub precision: String,
 }
 
@@ -141,13 +143,14 @@ pub(crate) fn of_checkpoint(
         config.rms_norm_eps(),
     ));
     checkpoint.sample(&mut |bytes| hash.update(bytes))?;
-    let precision = match precision {
-        Dtype::F32 | Dtype::F16 | Dtype::Bf16 => "float",
-        Dtype::Int8 => "int8",
-    };
     Ok(WeightIdentity {
         content: Fingerprint(hash.finalize().into()).to_string(),
-        precision: precision.to_owned(),
+        precision: match (checkpoint.quantization(), precision) {
+            (None, Dtype::Int8) => "int8".to_owned(),
+            (None, _) => "float".to_owned(),
+            (Some(packed), Dtype::Int8) => format!("{packed} int8"),
+            (Some(packed), _) => packed,
+        },
     })
 }
 

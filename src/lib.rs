@@ -58,6 +58,9 @@ mod options;
 mod prompt;
 #[cfg(feature = "service")]
 pub mod provider;
+mod quantization;
+#[cfg(feature = "mlx")]
+mod quantize;
 #[cfg(feature = "service")]
 pub mod service;
 mod tokenizer;
@@ -67,9 +70,9 @@ mod vector;
 pub use backend::Waiting;
 pub use backend::execution_provider::ExecutionProvider;
 pub use backend::{
-    Backend, BackendChoice, BackendInfo, Device, DeviceKind, HiddenRows, MemoryUse, Precision,
+    Backend, BackendChoice, BackendInfo, Device, DeviceKind, HiddenRows, MemoryUse, Precision, Work,
 };
-pub use batch::{TokenBatch, plan};
+pub use batch::{Row, TokenBatch, plan};
 pub use checkpoint::{Checkpoint, Tensor};
 pub use config::ModelConfig;
 pub use dtype::Dtype;
@@ -82,6 +85,9 @@ pub use model::{EmbeddingConfig, Pooling};
 pub use onnx_file::OnnxModel;
 pub use options::EmbedOptions;
 pub use prompt::{DEFAULT_TASK, Prompt};
+pub use quantization::{Quantization, QuantizationMode};
+#[cfg(feature = "mlx")]
+pub use quantize::quantize;
 pub use tokenizer::{SpecialTokens, Truncation};
 pub use vector::{Embeddings, Normalization};
 

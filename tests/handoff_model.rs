@@ -18,7 +18,7 @@ mod lanes;
 mod queue;
 
 mod batch {
-    pub use qwen3_embedding::plan;
+    pub use qwen3_embedding::{Row, plan};
 }
 mod request {
     pub use qwen3_embedding::service::Lane;
@@ -29,7 +29,7 @@ mod sync;
 use std::time::{Duration, Instant};
 
 use handoff::{Batch, Handoff, Tick};
-use queue::{Arrival, Limits, Queue, Refused, Work};
+use queue::{Arrival, Limits, Queue, Refused, Tokens, Work};
 use request::Lane;
 use shuttle::sync::Arc;
 use shuttle::sync::atomic::{AtomicUsize, Ordering};
@@ -84,12 +84,23 @@ fn arrival(work: Work, deadline: Option<Instant>, ticket: &Ticket) -> Arrival<Ti
     }
 }
 
+/// Two sequences that no other request has.
+fn two() -> Vec<Tokens> {
+    static IDS: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    let first = IDS.fetch_add(2, Ordering::SeqCst);
+    let tokens = |id| Tokens {
+        ids: vec![id],
+        prefix: 0,
+    };
+    vec![tokens(first), tokens(first + 1)]
+}
+
 fn texts(ticket: &Ticket) -> Arrival<Ticket> {
     arrival(Work::Tokenise, None, ticket)
 }
 
 fn token_ids(ticket: &Ticket) -> Arrival<Ticket> {
-    arrival(Work::Run(vec![vec![1], vec![2]]), None, ticket)
+    arrival(Work::Run(two()), None, ticket)
 }
 
 /// Tokenises, or takes out what it cannot read; as the service does.
@@ -98,7 +109,7 @@ fn tokenizer(handoff: &Arc<Handoff<Ticket>>, reading: Reading) -> JoinHandle<()>
     thread::spawn(move || {
         while let Some((id, ticket)) = handoff.next_texts() {
             match reading {
-                Reading::Works => handoff.tokenised(id, vec![vec![1], vec![2]]),
+                Reading::Works => handoff.tokenised(id, two()),
                 Reading::Fails => {
                     handoff.remove(id);
                     ticket.unread.fetch_add(1, Ordering::SeqCst);

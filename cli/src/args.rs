@@ -3,6 +3,8 @@
 mod choice;
 mod embed;
 mod model;
+#[cfg(feature = "mlx")]
+mod quantize;
 #[cfg(feature = "serve")]
 mod serve;
 #[cfg(feature = "onnx")]
@@ -12,6 +14,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use embed::{EmbedArgs, EmbedFormat};
 pub(crate) use model::ModelArgs;
+#[cfg(feature = "mlx")]
+pub(crate) use quantize::QuantizeArgs;
 #[cfg(feature = "serve")]
 pub(crate) use serve::{Limits, LogFormat, ServeArgs};
 
@@ -42,6 +46,9 @@ pub(crate) enum Command {
     Similarity(SimilarityArgs),
     /// Show the model and what would run it, without loading the weights
     Info(InfoArgs),
+    /// Write a checkpoint with weights of fewer bits, in the format of MLX's own tools
+    #[cfg(feature = "mlx")]
+    Quantize(QuantizeArgs),
     /// Answer HTTP requests: the embedding APIs of OpenAI, text-embeddings-inference and AkiDB
     #[cfg(feature = "serve")]
     Serve(ServeArgs),
@@ -54,6 +61,8 @@ impl Command {
             Self::Embed(args) => &args.model,
             Self::Similarity(args) => &args.model,
             Self::Info(args) => &args.model,
+            #[cfg(feature = "mlx")]
+            Self::Quantize(args) => &args.model,
             #[cfg(feature = "serve")]
             Self::Serve(args) => &args.model,
         }

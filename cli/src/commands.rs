@@ -2,12 +2,16 @@
 
 mod embed;
 mod info;
+#[cfg(feature = "mlx")]
+mod quantize;
 mod running;
 mod similarity;
 mod table;
 
 pub(crate) use embed::embed;
 pub(crate) use info::info;
+#[cfg(feature = "mlx")]
+pub(crate) use quantize::quantize;
 pub(crate) use similarity::similarity;
 
 use std::io::{self, Write};

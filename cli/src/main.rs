@@ -47,6 +47,8 @@ fn run(command: &Command) -> Result<(), Failure> {
         Command::Embed(args) => commands::embed(args),
         Command::Similarity(args) => commands::similarity(args),
         Command::Info(args) => commands::info(args),
+        #[cfg(feature = "mlx")]
+        Command::Quantize(args) => commands::quantize(args),
         #[cfg(feature = "serve")]
         Command::Serve(args) => serve::serve(args),
     }

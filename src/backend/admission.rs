@@ -3,7 +3,6 @@
 use super::HiddenRows;
 use crate::batch::TokenBatch;
 use crate::config::ModelConfig;
-use crate::dtype::Dtype;
 use crate::error::{Error, Result};
 
 /// How a backend computes attention.
@@ -61,8 +60,35 @@ impl Need {
         }
     }
 
+    /// As [`of`](Self::of), for one sequence that runs a layer at a time, and in it `piece` tokens
+    /// at a time: the stream, and one layer's keys and values, are held whole.
+    #[cfg(feature = "mlx")]
+    pub(super) fn in_pieces(
+        width: usize,
+        piece: usize,
+        config: &ModelConfig,
+        attention: Attention,
+    ) -> Self {
+        let one = Self::after(0, [1, piece], config, Attention::Fused);
+        let scores = match attention {
+            Attention::Fused => 0,
+            Attention::Stored => piece
+                .saturating_mul(config.num_attention_heads())
+                .saturating_mul(width),
+        };
+        // The stream before a layer, after it, and what was after it one piece ago; keys and values
+        // now and one piece ago, and in the last layer before they are cut, normed and rotated.
+        let token = 3 * config.hidden_size() + 8 * config.key_value_size();
+        let elements = width
+            .saturating_mul(token)
+            .saturating_add(scores.saturating_mul(2));
+        Self {
+            largest: one.largest.max(scores).max(width.saturating_mul(token)),
+            bytes: one.bytes.saturating_add(elements.saturating_mul(4)),
+        }
+    }
+
     /// What one pass and then another takes.
-    #[cfg(feature = "onnx")]
     pub(super) fn or(self, other: Self) -> Self {
         Self {
             largest: self.largest.max(other.largest),
@@ -88,18 +114,13 @@ impl Need {
     }
 }
 
-/// Whether a model's weights can be held, checked before they are loaded: a system may promise memory
-/// that it has not, and a library may answer a failed allocation with a null buffer.
+/// Whether a model's weights, of `needed` bytes, can be held, checked before they are loaded: a
+/// system may promise memory that it has not, and a library may answer a failed allocation with a
+/// null buffer.
 ///
 /// # Errors
-/// [`Error::ModelTooLarge`] where they take more than `free` bytes.
-pub(super) fn check_weights(
-    backend: &'static str,
-    elements: u64,
-    precision: Dtype,
-    free: Option<usize>,
-) -> Result<()> {
-    let needed = elements.saturating_mul(precision.size() as u64);
+/// [`Error::ModelTooLarge`] where these are more than `free`.
+pub(super) fn check_weights(backend: &'static str, needed: u64, free: Option<usize>) -> Result<()> {
     match free.map(|free| free as u64) {
         Some(free) if needed > free => Err(Error::ModelTooLarge {
             backend,

@@ -3,15 +3,33 @@
 #[cfg(test)]
 pub(super) mod admission_tests;
 mod array;
+mod attention;
+mod fast_ops;
 mod ffi;
 #[cfg(test)]
+mod launch_tests;
+mod limits;
+mod linear;
+mod model;
+#[cfg(test)]
+mod model_tests;
+#[cfg(test)]
 mod op_tests;
+mod ops;
+mod packed;
+#[cfg(test)]
+mod packed_tests;
+mod packer;
+mod past;
 mod qwen3;
 mod runtime;
 mod weights;
 
+use std::cell::RefCell;
+
 use super::admission::{check_weights, run_admitted};
-use super::{Backend, BackendInfo, DeviceKind, HiddenRows, MemoryUse};
+use super::prefix_cache::PrefixCache;
+use super::{Backend, BackendInfo, DeviceKind, HiddenRows, MemoryUse, Work};
 use crate::batch::TokenBatch;
 use crate::checkpoint::Checkpoint;
 use crate::config::ModelConfig;
@@ -19,39 +37,52 @@ use crate::dtype::Dtype;
 use crate::error::{Error, Result};
 use array::{MLX, failed};
 use ffi::bridge::{self, ElementType};
+use model::Model;
+use past::Past;
 use qwen3::Qwen3;
 use weights::Weights;
 
+pub(crate) use limits::Limits;
+pub(crate) use packer::pack;
 pub(super) use runtime::probe;
 
 /// A Qwen3 model held by MLX.
 pub(super) struct Mlx {
     info: BackendInfo,
-    config: ModelConfig,
     /// None once an operation failed: what the library computes after that is not defined.
-    model: Option<Qwen3>,
+    model: Option<Model>,
     process: u32,
 }
 
 impl Mlx {
-    /// Loads the model onto the device and in the precision that `info` names.
+    /// Loads the model onto the device and in the precision that `info` names; keeps so many bytes
+    /// of prefixes. The limits are set for the process.
     pub(super) fn load(
         info: BackendInfo,
         config: &ModelConfig,
         checkpoint: &Checkpoint,
+        prefix_bytes: usize,
+        limits: Limits,
     ) -> Result<Self> {
         let device = runtime::to_bridge(info.device);
-        runtime::prepare(device)?;
+        runtime::prepare(device, limits)?;
         let free = Some(runtime::free_memory()?);
-        check_weights(MLX, checkpoint.elements(), info.precision, free)?;
+        let precision = element_type(info.precision);
         let weights = Weights {
             checkpoint,
             device,
-            element_type: element_type(info.precision),
+            element_type: precision,
         };
+        check_weights(MLX, weights.bytes()?, free)?;
+        let token_bytes = Past::token_bytes(config, info.precision.size());
         Ok(Self {
-            model: Some(Qwen3::load(&weights, config)?),
-            config: config.clone(),
+            model: Some(Model {
+                qwen3: Qwen3::load(&weights, config)?,
+                config: config.clone(),
+                prefixes: PrefixCache::new(prefix_bytes, token_bytes),
+                precision,
+                work: Work::default(),
+            }),
             info,
             process: std::process::id(),
         })
@@ -62,15 +93,24 @@ impl Mlx {
             let message = "the process was forked after the model was loaded; load it in the child";
             return Err(failed("forward", message));
         }
-        let Some(model) = &self.model else {
+        let Some(model) = &mut self.model else {
             let message = "an earlier operation failed; load the model anew";
             return Err(failed("forward", message));
         };
-        let (config, info) = (&self.config, &self.info);
-        let free = runtime::free_memory()?;
-        let check = |part: &TokenBatch| runtime::check_size(part, config, info, compute, free);
+        let attention = runtime::attention(&model.config, &self.info, compute);
+        let free = runtime::free_for(&model.config, &self.info, compute)?;
+        let model = RefCell::new(model);
+        let route = |part: &TokenBatch| {
+            let model = model.borrow();
+            model.route(part, element_type(compute), attention)
+        };
+        let check = |part: &TokenBatch| {
+            let need = model.borrow().need(part, route(part), attention);
+            need.check(Some(free), "under MLX's memory limit")
+        };
         let result = run_admitted(MLX, batch, &check, &mut |part| {
-            run_whole(model, part, element_type(compute))
+            let route = route(part);
+            model.borrow_mut().run(part, route, element_type(compute))
         });
         if let Err(Error::Backend { .. }) = &result {
             self.release();
@@ -88,22 +128,6 @@ impl Mlx {
             let _ = bridge::clear_cache();
         }
     }
-}
-
-fn run_whole(model: &Qwen3, batch: &TokenBatch, compute: ElementType) -> Result<HiddenRows> {
-    let [rows, width] = [batch.rows(), batch.width()];
-    let x = model.forward(batch.ids(), [rows, width], compute)?;
-    let hidden = x.shape()[2];
-    let last = batch
-        .last_tokens()
-        .map(|position| u32::try_from(position).map_err(|e| failed("take", e)))
-        .collect::<Result<Vec<_>>>()?;
-    // (B, L, hidden) -> (B * L, hidden) -> (B, hidden)
-    let pooled = x
-        .reshape(&[rows * width, hidden])?
-        .take_rows(&last, &[rows])?;
-    let data = model.norm(&pooled)?.to_f32()?;
-    Ok(HiddenRows { data, hidden })
 }
 
 impl Backend for Mlx {
@@ -127,6 +151,11 @@ impl Backend for Mlx {
             peak: Some(of("peak_memory", bridge::peak_memory())?),
         })
     }
+
+    fn work(&self) -> Work {
+        let model = self.model.as_ref();
+        model.map(Model::work).unwrap_or_default()
+    }
 }
 
 impl Drop for Mlx {
@@ -144,7 +173,7 @@ fn element_type(precision: Dtype) -> ElementType {
     match precision {
         Dtype::F32 => ElementType::F32,
         Dtype::F16 => ElementType::F16,
-        // Int8 is never this backend's precision.
-        Dtype::Bf16 | Dtype::Int8 => ElementType::Bf16,
+        // Nothing else is ever this backend's precision.
+        _ => ElementType::Bf16,
     }
 }

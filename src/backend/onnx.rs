@@ -11,8 +11,8 @@ mod model;
 #[cfg(test)]
 mod model_tests;
 mod ops;
+mod past;
 mod placement;
-mod prefix;
 mod providers;
 mod rope;
 mod selection;
@@ -26,7 +26,7 @@ use std::path::PathBuf;
 
 use super::admission::{check_weights, run_admitted};
 use super::execution_provider::ExecutionProvider;
-use super::{Backend, BackendInfo, Device, HiddenRows, MemoryUse, Precision};
+use super::{Backend, BackendInfo, Device, HiddenRows, MemoryUse, Precision, Work};
 use crate::batch::TokenBatch;
 use crate::checkpoint::Checkpoint;
 use crate::config::ModelConfig;
@@ -77,12 +77,13 @@ pub(super) struct Onnx {
 }
 
 impl Onnx {
-    /// Builds the graph and loads the weights into it.
+    /// Builds the graph and loads the weights into it; keeps so many bytes of prefixes.
     pub(super) fn load(
         info: BackendInfo,
         config: &ModelConfig,
         checkpoint: &Checkpoint,
         options: &Options,
+        prefix_bytes: usize,
     ) -> Result<Self> {
         let library = library::load(options.library.as_deref())?;
         let loaded = match info.precision {
@@ -97,7 +98,7 @@ impl Onnx {
         let measured = loaded.measured.map(|text| format!("; {text}"));
         Ok(Self {
             weight_bytes: loaded.weight_bytes,
-            model: Some(loaded.model),
+            model: Some(loaded.model.keeping(prefix_bytes)),
             second_try: second_try.then(|| SecondTry::new(checkpoint, options)),
             config: config.clone(),
             info: BackendInfo {
@@ -127,7 +128,7 @@ impl Loaded {
     ) -> Result<Self> {
         let threads = Threads::of(options)?;
         let precision = provider.weights();
-        check_weights(ONNX, checkpoint.elements(), precision, memory::available())?;
+        check_weights(ONNX, needed(checkpoint, precision), memory::available())?;
         let (weight_bytes, model) = match provider.kind {
             ExecutionProvider::Cpu => {
                 let weights = FloatWeights::shared(checkpoint, precision)?;
@@ -160,12 +161,7 @@ impl Loaded {
         options: &Options,
     ) -> Result<Self> {
         let threads = Threads::of(options)?;
-        check_weights(
-            ONNX,
-            checkpoint.elements(),
-            Dtype::Int8,
-            memory::available(),
-        )?;
+        check_weights(ONNX, needed(checkpoint, Dtype::Int8), memory::available())?;
         let provider = Provider::new(ExecutionProvider::Cpu, Dtype::Int8, options);
         let blocks = Blocks {
             library,
@@ -175,13 +171,20 @@ impl Loaded {
         };
         let mut int8 = Int8::load(checkpoint, config, blocks, options.quantized_cache.clone())?;
         let weight_bytes = int8.store.bytes();
-        let model = Model::whole(library, config, &mut int8.store, provider, threads)?;
+        let model = Model::packed(library, config, &mut int8.store, provider, threads)?;
         Ok(Self {
             model: model.finished_by(int8.finish),
             weight_bytes,
             measured: Some(int8.summary),
         })
     }
+}
+
+/// Bytes of all weights in this precision.
+fn needed(checkpoint: &Checkpoint, precision: Dtype) -> u64 {
+    checkpoint
+        .elements()
+        .saturating_mul(precision.size() as u64)
 }
 
 impl Backend for Onnx {
@@ -222,6 +225,11 @@ impl Backend for Onnx {
             peak: None,
         })
     }
+
+    fn work(&self) -> Work {
+        let model = self.model.as_ref();
+        model.map(Model::work).unwrap_or_default()
+    }
 }
 
 /// The model in f32 on the processor, loaded when an input first overflows a narrower type.
@@ -249,7 +257,13 @@ impl SecondTry {
             Some(model) => model,
             None => {
                 let info = probe(Device::Cpu, Precision::F32, &self.options)?;
-                Box::new(Onnx::load(info, config, &self.checkpoint, &self.options)?)
+                Box::new(Onnx::load(
+                    info,
+                    config,
+                    &self.checkpoint,
+                    &self.options,
+                    0,
+                )?)
             }
         };
         Ok(self.model.insert(model))

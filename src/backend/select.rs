@@ -13,12 +13,26 @@ use crate::dtype::Dtype;
 use crate::error::{Error, Result};
 use crate::onnx_file::OnnxModel;
 
+#[cfg(feature = "mlx")]
+pub(crate) use mlx::pack;
+
 /// What to do where no accelerator can be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Fallback {
     #[default]
     Allow,
     Forbid,
+}
+
+/// The most bytes of keys and values that are kept of prefixes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PrefixBytes(pub(crate) usize);
+
+impl Default for PrefixBytes {
+    /// Of the 0.6B a prefix of 20 tokens takes 4.4 MiB in f32.
+    fn default() -> Self {
+        Self(64 << 20)
+    }
 }
 
 /// What was asked for.
@@ -28,6 +42,9 @@ pub(crate) struct Request {
     pub(crate) device: Device,
     pub(crate) precision: Precision,
     pub(crate) fallback: Fallback,
+    pub(crate) prefixes: PrefixBytes,
+    #[cfg(feature = "mlx")]
+    pub(crate) mlx: mlx::Limits,
     #[cfg(feature = "onnx")]
     pub(crate) onnx: onnx::Options,
 }
@@ -161,21 +178,43 @@ fn load(
     config: &ModelConfig,
     checkpoint: &Checkpoint,
 ) -> Result<Box<dyn Backend>> {
+    let info = with_packing(info, checkpoint);
     match info.backend {
         #[cfg(feature = "mlx")]
-        "mlx" => Ok(Box::new(Mlx::load(info, config, checkpoint)?)),
+        "mlx" => Ok(Box::new(Mlx::load(
+            info,
+            config,
+            checkpoint,
+            request.prefixes.0,
+            request.mlx,
+        )?)),
         #[cfg(feature = "onnx")]
         "onnx" => Ok(Box::new(Onnx::load(
             info,
             config,
             checkpoint,
             &request.onnx,
+            request.prefixes.0,
         )?)),
         other => {
             let _ = (request, config, checkpoint);
             Err(not_built(other))
         }
     }
+}
+
+/// Says how the checkpoint's matrices are packed, and what becomes of them: only MLX computes with
+/// them as they are.
+fn with_packing(info: BackendInfo, checkpoint: &Checkpoint) -> BackendInfo {
+    let Some(packing) = checkpoint.quantization() else {
+        return info;
+    };
+    let held = match info.backend {
+        "mlx" => String::new(),
+        _ => format!(", held in {}", info.precision),
+    };
+    let reason = format!("{}; {packing} weights{held}", info.reason);
+    BackendInfo { reason, ..info }
 }
 
 #[cfg(feature = "onnx")]

@@ -48,10 +48,19 @@ impl<'a> Tensor<'a> {
     ///
     /// # Errors
     /// `Io` if the file cannot be mapped or its length has changed, and what `each` returns.
-    pub fn for_each_window(&self, mut each: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    pub fn for_each_window(&self, each: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        self.for_each_block(WINDOW, each)
+    }
+
+    /// As [`for_each_window`](Self::for_each_window), with windows of `size` bytes but for the last.
+    pub(crate) fn for_each_block(
+        &self,
+        size: usize,
+        mut each: impl FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
         let mut done = 0;
         while done < self.entry.len {
-            let len = WINDOW.min(self.entry.len - done);
+            let len = size.min(self.entry.len - done);
             each(&self.shard.map(self.entry.begin + done as u64, len)?)?;
             done += len;
         }
@@ -73,16 +82,21 @@ impl<'a> Tensor<'a> {
     /// # Errors
     /// Those of [`for_each_window`](Self::for_each_window), and `Io` if memory does not suffice.
     pub fn to_f32(&self) -> Result<Vec<f32>> {
-        let mut values = Vec::new();
-        values
-            .try_reserve_exact(self.entry.len / self.dtype().size())
-            .map_err(|_| Error::Io {
-                path: self.shard.path.clone(),
-                source: io::ErrorKind::OutOfMemory.into(),
-            })?;
+        let mut values = self.reserve(self.entry.len / self.dtype().size())?;
         self.for_each_window(|bytes| {
             self.dtype().decode(bytes, |value| values.push(value));
             Ok(())
+        })?;
+        Ok(values)
+    }
+
+    /// Room for `elements` of this tensor.
+    pub(super) fn reserve(&self, elements: usize) -> Result<Vec<f32>> {
+        let mut values = Vec::new();
+        let reserved = values.try_reserve_exact(elements);
+        reserved.map_err(|_| Error::Io {
+            path: self.shard.path.clone(),
+            source: io::ErrorKind::OutOfMemory.into(),
         })?;
         Ok(values)
     }

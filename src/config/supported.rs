@@ -21,8 +21,7 @@ pub(super) fn check_keys(fields: &Fields<'_>) -> Result<()> {
         ("rope_parameters.rope_type", json!("default")),
         ("rope_parameters.type", json!("default")),
         ("rope_scaling", json!(null)),
-        ("quantization", json!(null)),
-        ("quantization_config", json!(null)),
+        ("quantize_activations", json!(false)),
     ] {
         fields.only(key, &supported)?;
     }

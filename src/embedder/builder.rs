@@ -9,7 +9,7 @@ use super::{Embedder, Encoder, Runner};
 use crate::backend::Waiting;
 #[cfg(feature = "onnx")]
 use crate::backend::execution_provider::ExecutionProvider;
-use crate::backend::select::{self, Fallback, Request};
+use crate::backend::select::{self, Fallback, PrefixBytes, Request};
 use crate::backend::{Backend, BackendChoice, BackendInfo, Device, Precision};
 use crate::checkpoint::Checkpoint;
 use crate::config::ModelConfig;
@@ -199,6 +199,29 @@ impl EmbedderBuilder {
     /// More is faster until the device is full, and takes memory in proportion.
     pub fn max_batch_tokens(mut self, tokens: usize) -> Self {
         self.max_batch_tokens = tokens;
+        self
+    }
+
+    /// The most bytes of keys and values that are kept of prompts, so that a query runs only the
+    /// tokens after its own; 64 MiB unless set. With 0, each runs whole.
+    pub fn prefix_cache_bytes(mut self, bytes: usize) -> Self {
+        self.request.prefixes = PrefixBytes(bytes);
+        self
+    }
+
+    /// The most bytes of freed memory that MLX keeps on a GPU, in the whole process; a 32nd of the
+    /// working set that the device recommends unless set.
+    #[cfg(feature = "mlx")]
+    pub fn mlx_cache_bytes(mut self, bytes: usize) -> Self {
+        self.request.mlx.cache = Some(bytes);
+        self
+    }
+
+    /// The most bytes that MLX keeps the system from swapping out, in the whole process and on macOS
+    /// 15 or newer; the working set that the device recommends unless set, and never more.
+    #[cfg(feature = "mlx")]
+    pub fn mlx_wired_bytes(mut self, bytes: usize) -> Self {
+        self.request.mlx.wired = Some(bytes);
         self
     }
 

@@ -22,6 +22,8 @@ pub(crate) struct Encoder {
 pub(crate) struct Sequences {
     pub(crate) ids: Vec<Vec<u32>>,
     pub(crate) truncated: Vec<bool>,
+    /// How many tokens at the beginning of each are the prompt's.
+    pub(crate) prefixes: Vec<usize>,
 }
 
 impl Encoder {
@@ -63,8 +65,11 @@ impl Encoder {
             max_tokens: self.limit(options)?,
         };
         let mut sequences = Sequences::default();
+        let prompt = self.tokenizer.prompt(&rules)?;
         for (index, text) in texts.iter().enumerate() {
             let tokenized = self.tokenizer.encode(index, text.as_ref(), &rules)?;
+            let prefix = common_prefix(&tokenized.ids, &prompt);
+            sequences.prefixes.push(prefix);
             sequences.ids.push(tokenized.ids);
             sequences.truncated.push(tokenized.truncated);
         }
@@ -104,4 +109,11 @@ impl Encoder {
             }),
         }
     }
+}
+
+/// How many tokens a sequence has in common with a prompt, and can do without: at least one is left.
+fn common_prefix(sequence: &[u32], prompt: &[u32]) -> usize {
+    let but_one = sequence.len().saturating_sub(1);
+    let pairs = sequence[..but_one].iter().zip(prompt);
+    pairs.take_while(|(a, b)| a == b).count()
 }

@@ -1,7 +1,9 @@
 //! The half of an embedder that belongs to one thread: token ids to finished vectors.
 
+use std::collections::HashMap;
+
 use crate::backend::{Backend, HiddenRows};
-use crate::batch::TokenBatch;
+use crate::batch::{Row, TokenBatch};
 use crate::error::{Error, Result};
 use crate::vector::{self, Normalization};
 
@@ -14,7 +16,7 @@ pub(crate) struct Runner {
 
 /// A checked sequence and where its vector goes.
 pub(crate) struct Item<'a> {
-    pub(crate) ids: &'a [u32],
+    pub(crate) row: Row<'a>,
     pub(crate) normalization: Normalization,
     /// As long as the dimensions asked for.
     pub(crate) out: &'a mut [f32],
@@ -31,16 +33,26 @@ impl Runner {
         &*self.backend
     }
 
-    /// Runs the items as one batch. Each result is about its own item and names it by its
-    /// position here.
+    /// Runs the items as one batch, in which equal ones are one row. Each result is about its own
+    /// item and names it by its position here.
     ///
     /// # Errors
     /// The backend's, after which this must be dropped.
     pub(crate) fn run(&mut self, items: &mut [Item<'_>]) -> Result<Vec<Result<()>>> {
-        let sequences: Vec<&[u32]> = items.iter().map(|item| item.ids).collect();
+        let mut sequences: Vec<&[u32]> = Vec::new();
+        let mut places = HashMap::new();
+        let places = items.iter().map(|item| {
+            *places.entry(item.row.ids).or_insert_with(|| {
+                sequences.push(item.row.ids);
+                sequences.len() - 1
+            })
+        });
+        let places: Vec<usize> = places.collect();
+        let prefix = items.iter().map(|item| item.row.prefix).min();
         let batch = TokenBatch::new(&sequences, self.vocab_size)?;
+        let batch = batch.with_prefix(prefix.unwrap_or_default());
         match self.backend.forward(&batch) {
-            Ok(rows) => self.finish(items, &rows),
+            Ok(rows) => self.finish(items, &places, &rows),
             Err(Error::BatchTooLarge { .. }) if items.len() > 1 => self.run_alone(items),
             Err(error) => Ok(vec![Err(own(error)?)]),
         }
@@ -57,27 +69,36 @@ impl Runner {
         Ok(results)
     }
 
-    fn finish(&mut self, items: &mut [Item<'_>], rows: &HiddenRows) -> Result<Vec<Result<()>>> {
-        let rows = items.iter_mut().zip(rows.rows()).enumerate();
-        rows.map(|(index, (item, row))| {
-            if vector::defect(row, item.out.len()).is_none() {
-                vector::finish(row, item.normalization, item.out);
-                return Ok(Ok(()));
-            }
-            let result = self.retry(item)?;
-            Ok(result.map_err(|e| e.at_input(index)))
-        })
-        .collect()
+    /// Makes vectors of the rows, of which `places` names each item's.
+    fn finish(
+        &mut self,
+        items: &mut [Item<'_>],
+        places: &[usize],
+        rows: &HiddenRows,
+    ) -> Result<Vec<Result<()>>> {
+        let rows: Vec<&[f32]> = rows.rows().collect();
+        let items = items.iter_mut().zip(places).enumerate();
+        items
+            .map(|(index, (item, &place))| {
+                let row = rows[place];
+                if vector::defect(row, item.out.len()).is_none() {
+                    vector::finish(row, item.normalization, item.out);
+                    return Ok(Ok(()));
+                }
+                let result = self.retry(item)?;
+                Ok(result.map_err(|e| e.at_input(index)))
+            })
+            .collect()
     }
 
     /// Runs one item alone in f32, after its row came out unusable.
     fn retry(&mut self, item: &mut Item<'_>) -> Result<Result<()>> {
-        let tokens = item.ids.len();
+        let tokens = item.row.ids.len();
         tracing::warn!(
             tokens,
             "not a finite vector; running the input alone in f32"
         );
-        let batch = TokenBatch::new(&[item.ids], self.vocab_size)?;
+        let batch = TokenBatch::new(&[item.row.ids], self.vocab_size)?;
         let rows = match self.backend.forward_f32(&batch) {
             Ok(rows) => rows,
             Err(error) => return Ok(Err(own(error)?)),

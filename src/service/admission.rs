@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use super::error::ServiceError;
 use super::options::default_text_bytes;
-use super::queue::{Arrival, Id, Refused, Work};
+use super::queue::{Arrival, Id, Refused, Tokens, Work};
 use super::request::{Input, Lane, Request};
 use super::shared::{Loaded, Shared};
 use super::ticket::{Answer, Shape, Ticket};
@@ -64,7 +64,8 @@ impl Shared {
             Input::TokenIds(ids) => {
                 let tokens: Vec<usize> = ids.iter().map(Vec::len).collect();
                 ticket.tokenised(tokens, vec![false; inputs], accepted.elapsed());
-                Work::Run(ids)
+                let alone = ids.into_iter().map(|ids| Tokens { ids, prefix: 0 });
+                Work::Run(alone.collect())
             }
         };
         let arrival = Arrival {

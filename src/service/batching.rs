@@ -5,7 +5,24 @@ use std::time::{Duration, Instant};
 use super::accounts::Id;
 use super::lanes::Lanes;
 use super::request::Lane;
-use crate::batch;
+use crate::batch::{self, Row};
+
+/// A sequence to be run: a [`Row`] of its own.
+#[derive(Debug)]
+pub(crate) struct Tokens {
+    pub(crate) ids: Vec<u32>,
+    pub(crate) prefix: usize,
+}
+
+impl Tokens {
+    pub(crate) fn row(&self) -> Row<'_> {
+        let Self { ids, prefix } = self;
+        Row {
+            ids,
+            prefix: *prefix,
+        }
+    }
+}
 
 /// A sequence that waits for the device.
 #[derive(Debug)]
@@ -13,7 +30,7 @@ pub(crate) struct Sequence {
     pub(crate) request: Id,
     /// Its place among the inputs of its request.
     pub(crate) position: usize,
-    pub(crate) ids: Vec<u32>,
+    pub(crate) tokens: Tokens,
 }
 
 /// What the device does next.
@@ -60,13 +77,13 @@ impl Batching {
     }
 
     /// Lines up the sequences of a request.
-    pub(crate) fn push(&mut self, lane: Lane, request: Id, sequences: Vec<Vec<u32>>) {
+    pub(crate) fn push(&mut self, lane: Lane, request: Id, sequences: Vec<Tokens>) {
         let sequences = sequences.into_iter().enumerate();
         let line = self.lines.lane_mut(lane);
-        line.extend(sequences.map(|(position, ids)| Sequence {
+        line.extend(sequences.map(|(position, tokens)| Sequence {
             request,
             position,
-            ids,
+            tokens,
         }));
     }
 
@@ -105,7 +122,7 @@ impl Batching {
     /// Tokens of each sequence that waits in a lane.
     pub(crate) fn waiting(&self, lane: Lane) -> impl ExactSizeIterator<Item = usize> + '_ {
         let line = self.lines.lane(lane).iter();
-        line.map(|sequence| sequence.ids.len())
+        line.map(|sequence| sequence.tokens.ids.len())
     }
 
     fn hold(&self, now: Instant, requests: usize) -> Option<Instant> {
@@ -121,10 +138,11 @@ impl Batching {
     /// Of the batches that the line would make, the one that holds the oldest sequence: none is
     /// passed over.
     fn take(&mut self, lane: Lane) -> Vec<Sequence> {
-        let lengths: Vec<usize> = self.waiting(lane).collect();
-        let groups = batch::plan(&lengths, self.batch_tokens);
+        let line = self.lines.lane(lane).iter();
+        let rows: Vec<Row<'_>> = line.map(|sequence| sequence.tokens.row()).collect();
+        let groups = batch::plan(&rows, self.batch_tokens);
         let group = groups.into_iter().find(|group| group.contains(&0));
-        let mut chosen = vec![false; lengths.len()];
+        let mut chosen = vec![false; rows.len()];
         for position in group.unwrap_or_default() {
             chosen[position] = true;
         }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, LazyLock, Mutex};
 use std::thread::{self, ThreadId};
 
-use crate::backend::{Backend, BackendInfo, DeviceKind, HiddenRows, MemoryUse};
+use crate::backend::{Backend, BackendInfo, DeviceKind, HiddenRows, MemoryUse, Work};
 use crate::batch::TokenBatch;
 use crate::config::ModelConfig;
 use crate::dtype::Dtype;
@@ -69,6 +69,7 @@ impl Device {
                 Ok(Box::new(Fake {
                     device,
                     info: info(),
+                    work: Work::default(),
                     hidden: config.hidden_size(),
                 }))
             })
@@ -129,6 +130,7 @@ impl Device {
 struct Fake {
     device: Arc<Device>,
     info: BackendInfo,
+    work: Work,
     hidden: usize,
 }
 
@@ -157,6 +159,7 @@ impl Backend for Fake {
                 reason: "as it was told".to_owned(),
             });
         }
+        self.work.computed_tokens += (batch.rows() * batch.width()) as u64;
         Ok(self.rows(&sequences, &[NAN, NAN_UNLESS_F32]))
     }
 
@@ -170,6 +173,10 @@ impl Backend for Fake {
             cached: None,
             peak: None,
         })
+    }
+
+    fn work(&self) -> Work {
+        self.work
     }
 }
 

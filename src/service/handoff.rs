@@ -1,11 +1,11 @@
 //! The one lock between callers, tokenizers, the device's thread and the timer.
 //!
 //! The queue does the work; this file waits and wakes. The longest thing that is done under the
-//! lock is to sort what waits by length.
+//! lock is to plan batches of what waits.
 
 use std::time::Instant;
 
-use super::queue::{Arrival, Id, Next, Queue, Refused, Taken, Work};
+use super::queue::{Arrival, Id, Next, Queue, Refused, Taken, Tokens, Work};
 use super::request::Lane;
 use super::sync::{Condvar, Mutex, MutexGuard, now};
 
@@ -114,7 +114,7 @@ impl<K: Clone> Handoff<K> {
     }
 
     /// A tokenizer hands on its result.
-    pub(crate) fn tokenised(&self, id: Id, sequences: Vec<Vec<u32>>) {
+    pub(crate) fn tokenised(&self, id: Id, sequences: Vec<Tokens>) {
         self.lock().queue.tokenised(id, sequences);
         self.device.notify_one();
     }

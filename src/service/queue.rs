@@ -12,6 +12,7 @@ use super::lanes::Lanes;
 use super::request::Lane;
 
 pub(crate) use super::accounts::Id;
+pub(crate) use super::batching::Tokens;
 
 /// How much may wait, and how batches are made.
 #[derive(Debug, Clone)]
@@ -36,7 +37,7 @@ pub(crate) enum Work {
     /// Its texts are tokenised.
     Tokenise,
     /// Its sequences are run.
-    Run(Vec<Vec<u32>>),
+    Run(Vec<Tokens>),
 }
 
 /// Why a request was not accepted.
@@ -52,7 +53,7 @@ pub(crate) struct Taken<K> {
     pub(crate) request: Id,
     /// Its place among the inputs of its request.
     pub(crate) position: usize,
-    pub(crate) ids: Vec<u32>,
+    pub(crate) tokens: Tokens,
     pub(crate) ticket: K,
 }
 
@@ -138,7 +139,7 @@ impl<K: Clone> Queue<K> {
     }
 
     /// Lines up the sequences of a request, unless it is gone.
-    pub(crate) fn tokenised(&mut self, id: Id, sequences: Vec<Vec<u32>>) {
+    pub(crate) fn tokenised(&mut self, id: Id, sequences: Vec<Tokens>) {
         let Some(account) = self.accounts.get(id) else {
             return;
         };
@@ -224,7 +225,7 @@ impl<K: Clone> Queue<K> {
         let Sequence {
             request,
             position,
-            ids,
+            tokens,
         } = sequence;
         let account = self.accounts.get(request)?;
         let ticket = account.ticket.clone();
@@ -236,7 +237,7 @@ impl<K: Clone> Queue<K> {
         Some(Taken {
             request,
             position,
-            ids,
+            tokens,
             ticket,
         })
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 
 use super::lanes::QUERY_TURNS;
-use super::queue::{Arrival, Id, Limits, Next, Queue, Refused, Taken, Work};
+use super::queue::{Arrival, Id, Limits, Next, Queue, Refused, Taken, Tokens, Work};
 use super::request::Lane;
 
 const BATCH_TOKENS: usize = 64;
@@ -108,8 +108,9 @@ impl Model {
         lengths.sum()
     }
 
-    fn sequences(lengths: &[usize], number: Number) -> Vec<Vec<u32>> {
-        lengths.iter().map(|&length| vec![number; length]).collect()
+    fn sequences(lengths: &[usize], number: Number) -> Vec<Tokens> {
+        let lengths = lengths.iter();
+        lengths.map(|&length| tokens(number, length)).collect()
     }
 
     fn arrive(
@@ -209,14 +210,15 @@ impl Model {
 
     fn check(&self, batch: &[Taken<Number>]) -> Result<(), TestCaseError> {
         prop_assert!(!batch.is_empty());
-        let width = batch.iter().map(|taken| taken.ids.len()).max().unwrap();
-        prop_assert!(batch.len() == 1 || batch.len() * width <= BATCH_TOKENS);
+        let sequences: BTreeSet<&[u32]> = batch.iter().map(|taken| &*taken.tokens.ids).collect();
+        let width = sequences.iter().map(|ids| ids.len()).max().unwrap();
+        prop_assert!(sequences.len() == 1 || sequences.len() * width <= BATCH_TOKENS);
         for taken in batch {
             let known = self.open.get(&taken.ticket);
             let known = known.ok_or_else(|| TestCaseError::fail("ran a request that is gone"))?;
             prop_assert_eq!(known.id, taken.request);
             let ids = vec![taken.ticket; known.lengths[taken.position]];
-            prop_assert_eq!(&taken.ids, &ids, "another request's sequence");
+            prop_assert_eq!(&taken.tokens.ids, &ids, "another request's sequence");
             let passed = known.deadline.is_some_and(|deadline| deadline <= self.now);
             prop_assert!(!passed, "ran after its deadline");
             prop_assert_eq!(
@@ -310,13 +312,20 @@ proptest! {
     }
 }
 
+fn tokens(number: Number, length: usize) -> Tokens {
+    Tokens {
+        ids: vec![number; length],
+        prefix: 0,
+    }
+}
+
 fn arrival(lane: Lane, number: Number, length: usize) -> Arrival<Number> {
     Arrival {
         lane,
         deadline: None,
         inputs: 1,
         bytes: 1,
-        work: Work::Run(vec![vec![number; length]]),
+        work: Work::Run(vec![tokens(number, length)]),
         ticket: number,
     }
 }

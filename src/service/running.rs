@@ -10,7 +10,7 @@ use super::error::{ServiceError, panicked};
 use super::queue::{Id, Taken};
 use super::shared::Shared;
 use super::ticket::Ticket;
-use crate::backend::MemoryUse;
+use crate::backend::{MemoryUse, Work};
 use crate::embedder::{Item, Runner};
 use crate::error::{Error, Result};
 
@@ -22,6 +22,7 @@ pub(super) struct Ran {
     rows: Vec<Result<Vec<f32>>>,
     took: Duration,
     memory: Option<MemoryUse>,
+    work: Work,
 }
 
 /// Runs a batch.
@@ -34,11 +35,12 @@ pub(super) fn run(runner: &mut Runner, batch: &Sequences) -> Result<Ran> {
         .map(|taken| vec![0.0; taken.ticket.dimensions()])
         .collect();
     let items = batch.iter().zip(&mut rows).map(|(taken, row)| Item {
-        ids: &taken.ids,
+        row: taken.tokens.row(),
         normalization: taken.ticket.normalization(),
         out: row,
     });
     let mut items: Vec<Item<'_>> = items.collect();
+    let before = runner.backend().work();
     let begun = Instant::now();
     let ran = catch_unwind(AssertUnwindSafe(|| runner.run(&mut items)));
     let results = ran.unwrap_or_else(|panic| Err(panicked("forward", &*panic)))?;
@@ -48,6 +50,7 @@ pub(super) fn run(runner: &mut Runner, batch: &Sequences) -> Result<Ran> {
         rows: rows.map(|(row, result)| result.map(|()| row)).collect(),
         took,
         memory: runner.backend().memory().ok(),
+        work: runner.backend().work().since(before),
     })
 }
 
@@ -80,10 +83,9 @@ impl Ran {
     }
 
     fn count(&self, shared: &Shared, batch: &Sequences) {
-        let lengths = batch.iter().map(|taken| taken.ids.len());
-        let width = lengths.clone().max().unwrap_or_default();
+        let tokens = batch.iter().map(|taken| taken.tokens.ids.len()).sum();
         let mut stats = shared.stats();
-        stats.ran(batch.len(), lengths.sum(), width * batch.len(), self.took);
+        stats.ran(batch.len(), tokens, self.work, self.took);
         stats.memory = self.memory;
     }
 }

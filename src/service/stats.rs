@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::error::ServiceError;
 use super::request::{Response, Timings};
-use crate::backend::MemoryUse;
+use crate::backend::{MemoryUse, Work};
 
 /// Upper bounds, in seconds, of the histograms of time.
 pub(super) const SECONDS: &[f64] = &[
@@ -29,8 +29,16 @@ pub struct Stats {
     pub requests: Outcomes,
     /// Tokens that were asked for: prompts and EOS included, padding not.
     pub tokens: u64,
-    /// Tokens that were computed, padding included; above `tokens` by what padding cost.
+    /// Tokens that were computed, padding included, prompts whose keys and values were kept not.
     pub computed_tokens: u64,
+    /// Tokens of prompts that were not computed, since their keys and values were kept.
+    pub saved_tokens: u64,
+    /// Forward passes behind a prompt that was kept.
+    pub prefix_hits: u64,
+    /// Forward passes that met a prompt which was not kept.
+    pub prefix_misses: u64,
+    /// Bytes of keys and values that are kept of prompts.
+    pub prefix_bytes: usize,
     /// Sequences of each forward pass.
     pub batch_rows: Histogram,
     /// Seconds that a request waited, for a tokenizer and then for the device.
@@ -60,6 +68,10 @@ impl Default for Stats {
             requests: Outcomes::default(),
             tokens: 0,
             computed_tokens: 0,
+            saved_tokens: 0,
+            prefix_hits: 0,
+            prefix_misses: 0,
+            prefix_bytes: 0,
             batch_rows: Histogram::new(ROWS),
             queue_seconds: Histogram::new(SECONDS),
             tokenise_seconds: Histogram::new(SECONDS),
@@ -75,9 +87,13 @@ impl Default for Stats {
 
 impl Stats {
     /// Counts a forward pass.
-    pub(super) fn ran(&mut self, rows: usize, tokens: usize, computed: usize, took: Duration) {
+    pub(super) fn ran(&mut self, rows: usize, tokens: usize, work: Work, took: Duration) {
         self.tokens += tokens as u64;
-        self.computed_tokens += computed as u64;
+        self.computed_tokens += work.computed_tokens;
+        self.saved_tokens += work.saved_tokens;
+        self.prefix_hits += work.prefix_hits;
+        self.prefix_misses += work.prefix_misses;
+        self.prefix_bytes = work.prefix_bytes;
         self.batch_rows.add(rows as f64);
         self.forward_seconds.add(took.as_secs_f64());
     }
@@ -211,7 +227,7 @@ mod tests {
     fn the_time_to_retry_follows_the_speed_within_bounds() {
         let mut stats = Stats::default();
         assert_eq!(stats.retry_after(1000), Duration::from_secs(1));
-        stats.ran(1, 100, 100, Duration::from_secs(1));
+        stats.ran(1, 100, Work::default(), Duration::from_secs(1));
         assert_eq!(stats.retry_after(500), Duration::from_secs(5));
         assert_eq!(stats.retry_after(1), Duration::from_millis(100));
         assert_eq!(stats.retry_after(1_000_000), Duration::from_secs(30));

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::admission::invalid;
 use super::error::{ServiceError, panicked};
+use super::queue::Tokens;
 use super::shared::Shared;
 use crate::embedder::Sequences;
 
@@ -29,10 +30,16 @@ pub(super) fn run(shared: &Shared) {
             )))),
         };
         match result {
-            Ok(Sequences { ids, truncated }) => {
-                let tokens = ids.iter().map(Vec::len).collect();
-                ticket.tokenised(tokens, truncated, begun.elapsed());
-                shared.handoff.tokenised(id, ids);
+            Ok(Sequences {
+                ids,
+                truncated,
+                prefixes,
+            }) => {
+                let lengths = ids.iter().map(Vec::len).collect();
+                ticket.tokenised(lengths, truncated, begun.elapsed());
+                let sequences = ids.into_iter().zip(prefixes);
+                let sequences = sequences.map(|(ids, prefix)| Tokens { ids, prefix });
+                shared.handoff.tokenised(id, sequences.collect());
             }
             Err(error) => {
                 shared.handoff.remove(id);

@@ -124,8 +124,7 @@ fn other_models() {
         ("is_causal", "true", "false"),
         ("use_bidirectional_attention", "false", "true"),
         ("rope_scaling", "null", r#"{"type":"yarn"}"#),
-        ("quantization", "null", r#"{"bits":4}"#),
-        ("quantization_config", "null", r#"{"bits":4}"#),
+        ("quantize_activations", "false", "true"),
     ] {
         assert_eq!(with(key, found), unsupported(key, expected, found));
     }

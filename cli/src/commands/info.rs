@@ -38,7 +38,7 @@ struct Architecture {
     context: usize,
     pooling: &'static str,
     weight_bytes: u64,
-    /// As config.json declares it; for an ONNX file the type of most of its bytes.
+    /// As config.json declares it, or how the matrices are packed; for an ONNX file the type of most of its bytes.
     weight_precision: Option<String>,
     /// Null for a checkpoint.
     onnx_file: Option<PathBuf>,
@@ -91,6 +91,7 @@ fn architecture(model: &Model, args: &InfoArgs) -> Result<Architecture, Failure>
 }
 
 fn of_checkpoint(config: &ModelConfig, checkpoint: &Checkpoint) -> Architecture {
+    let declared = || config.dtype().map(|dtype| dtype.to_string().to_lowercase());
     Architecture {
         hidden_size: config.hidden_size(),
         layers: Some(config.num_hidden_layers()),
@@ -101,7 +102,7 @@ fn of_checkpoint(config: &ModelConfig, checkpoint: &Checkpoint) -> Architecture 
         context: config.max_position_embeddings(),
         pooling: Pooling::LastToken.name(),
         weight_bytes: checkpoint.weight_bytes(),
-        weight_precision: config.dtype().map(|dtype| dtype.to_string().to_lowercase()),
+        weight_precision: checkpoint.quantization().or_else(declared),
         onnx_file: None,
     }
 }

@@ -7,8 +7,8 @@
 use std::path::Path;
 use std::sync::Mutex;
 
-use super::Mlx;
 use super::ffi::bridge;
+use super::{Limits, Mlx};
 use crate::backend::{Backend, Device, Precision};
 use crate::batch::TokenBatch;
 use crate::checkpoint::Checkpoint;
@@ -38,7 +38,7 @@ fn a_batch_is_split_until_it_fits_and_a_sequence_is_not() {
     let _turn = TURN.lock();
     let (config, checkpoint) = tiny();
     let info = super::probe(Device::Cpu, Precision::F32).unwrap();
-    let mut model = Mlx::load(info, &config, &checkpoint).unwrap();
+    let mut model = Mlx::load(info, &config, &checkpoint, 0, Limits::default()).unwrap();
 
     let sequences: Vec<Vec<u32>> = (1..=9)
         .map(|row| (0..20 + row).map(|i| (row * 131 + i * 17) % 1600).collect())
@@ -63,7 +63,9 @@ fn a_batch_is_split_until_it_fits_and_a_sequence_is_not() {
     );
 
     let info = model.info().clone();
-    let refused = with_bytes_left(1000, || Mlx::load(info, &config, &checkpoint));
+    let refused = with_bytes_left(1000, || {
+        Mlx::load(info, &config, &checkpoint, 0, Limits::default())
+    });
     // Other tests hold and free arrays meanwhile, so what is left is not told to the byte.
     let text = refused.err().unwrap().to_string();
     assert!(
@@ -77,7 +79,7 @@ fn after_a_failed_operation_the_model_is_gone() {
     let _turn = TURN.lock();
     let (config, checkpoint) = tiny();
     let info = super::probe(Device::Cpu, Precision::F32).unwrap();
-    let mut model = Mlx::load(info, &config, &checkpoint).unwrap();
+    let mut model = Mlx::load(info, &config, &checkpoint, 0, Limits::default()).unwrap();
     let batch = TokenBatch::new(&[&[1, 2]], config.vocab_size()).unwrap();
     model.forward(&batch).unwrap();
     // A batch for a larger table: the gather refuses it, as a failing operation would.

@@ -10,7 +10,13 @@ use mlx_sys as _;
     unreachable_pub,
     reason = "the one bridge module; cxx makes its items pub"
 )]
-#[cfg_attr(not(test), allow(dead_code, reason = "throw_unknown serves a test"))]
+#[cfg_attr(
+    not(test),
+    allow(
+        dead_code,
+        reason = "graph, reset_peak_memory and throw_unknown serve tests"
+    )
+)]
 #[cxx::bridge(namespace = "mlx_bridge")]
 pub(super) mod bridge {
     // Shared types.
@@ -29,6 +35,22 @@ pub(super) mod bridge {
         F16,
         Bf16,
         U32,
+        U8,
+        Bool,
+    }
+
+    /// How a quantised matrix is packed.
+    struct Packing<'a> {
+        mode: &'a str,
+        bits: i32,
+        group_size: i32,
+    }
+
+    /// A quantised matrix; biases are null but in mode affine.
+    struct Packed {
+        weight: UniquePtr<MxArray>,
+        scales: UniquePtr<MxArray>,
+        biases: UniquePtr<MxArray>,
     }
 
     /// What the library tells of a device; absent figures are empty or 0.
@@ -58,6 +80,7 @@ pub(super) mod bridge {
         fn synchronize(device: DeviceKind) -> Result<()>;
         fn active_memory() -> Result<usize>;
         fn peak_memory() -> Result<usize>;
+        fn reset_peak_memory() -> Result<()>;
         fn cache_memory() -> Result<usize>;
         fn memory_limit() -> Result<usize>;
         fn set_memory_limit(bytes: usize) -> Result<usize>;
@@ -71,17 +94,35 @@ pub(super) mod bridge {
         fn shape(a: &MxArray) -> Result<Vec<i32>>;
         fn element_type(a: &MxArray) -> Result<ElementType>;
         fn eval(a: &MxArray) -> Result<()>;
-        fn copy_f32(a: &MxArray, out: &mut [f32]) -> Result<()>;
+        fn read(a: &MxArray, out: &mut [u8]) -> Result<()>;
 
         // cpp/ops.h
         fn add(a: &MxArray, b: &MxArray, device: DeviceKind) -> Result<UniquePtr<MxArray>>;
+        fn addmm(
+            c: &MxArray,
+            a: &MxArray,
+            b: &MxArray,
+            device: DeviceKind,
+        ) -> Result<UniquePtr<MxArray>>;
         fn astype(
             a: &MxArray,
             element_type: ElementType,
             device: DeviceKind,
         ) -> Result<UniquePtr<MxArray>>;
+        fn broadcast_to(
+            a: &MxArray,
+            shape: &[i32],
+            device: DeviceKind,
+        ) -> Result<UniquePtr<MxArray>>;
+        fn concatenate(
+            a: &MxArray,
+            b: &MxArray,
+            axis: i32,
+            device: DeviceKind,
+        ) -> Result<UniquePtr<MxArray>>;
         fn contiguous(a: &MxArray, device: DeviceKind) -> Result<UniquePtr<MxArray>>;
         fn matmul(a: &MxArray, b: &MxArray, device: DeviceKind) -> Result<UniquePtr<MxArray>>;
+        fn multiply(a: &MxArray, b: &MxArray, device: DeviceKind) -> Result<UniquePtr<MxArray>>;
         fn reshape(a: &MxArray, shape: &[i32], device: DeviceKind) -> Result<UniquePtr<MxArray>>;
         fn slice(
             a: &MxArray,
@@ -99,7 +140,7 @@ pub(super) mod bridge {
         fn transpose(a: &MxArray, axes: &[i32], device: DeviceKind) -> Result<UniquePtr<MxArray>>;
         fn rms_norm(
             x: &MxArray,
-            weight: &MxArray,
+            weight: &UniquePtr<MxArray>,
             eps: f32,
             device: DeviceKind,
         ) -> Result<UniquePtr<MxArray>>;
@@ -110,6 +151,21 @@ pub(super) mod bridge {
             offset: i32,
             device: DeviceKind,
         ) -> Result<UniquePtr<MxArray>>;
+        fn rope_from(
+            x: &MxArray,
+            dims: i32,
+            base: f32,
+            offsets: &MxArray,
+            device: DeviceKind,
+        ) -> Result<UniquePtr<MxArray>>;
+        fn attention(
+            queries: &MxArray,
+            keys: &MxArray,
+            values: &MxArray,
+            scale: f32,
+            mask: &UniquePtr<MxArray>,
+            device: DeviceKind,
+        ) -> Result<UniquePtr<MxArray>>;
         fn causal_attention(
             queries: &MxArray,
             keys: &MxArray,
@@ -117,6 +173,24 @@ pub(super) mod bridge {
             scale: f32,
             device: DeviceKind,
         ) -> Result<UniquePtr<MxArray>>;
+        fn quantized_matmul(
+            x: &MxArray,
+            weight: &MxArray,
+            scales: &MxArray,
+            biases: &UniquePtr<MxArray>,
+            packing: &Packing<'_>,
+            device: DeviceKind,
+        ) -> Result<UniquePtr<MxArray>>;
+        fn dequantize(
+            weight: &MxArray,
+            scales: &MxArray,
+            biases: &UniquePtr<MxArray>,
+            packing: &Packing<'_>,
+            element_type: ElementType,
+            device: DeviceKind,
+        ) -> Result<UniquePtr<MxArray>>;
+        fn quantize(x: &MxArray, packing: &Packing<'_>, device: DeviceKind) -> Result<Packed>;
+        fn graph(a: &MxArray) -> Result<String>;
         fn throw_unknown() -> Result<()>;
     }
 }

@@ -39,6 +39,31 @@ fn add_broadcasts() {
 }
 
 #[test]
+fn addmm_adds_a_product() {
+    let c = array(&[10.0, 20.0, 30.0, 40.0], &[2, 2]);
+    let a = array(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &[2, 3]);
+    let b = array(&[1.0, 0.0, 0.0, 1.0, 1.0, 1.0], &[3, 2]);
+    let sum = c.addmm(&a, &b).unwrap();
+    assert_eq!(sum.to_f32().unwrap(), [14.0, 25.0, 40.0, 51.0]);
+    assert_eq!(c.to_f32().unwrap(), [10.0, 20.0, 30.0, 40.0]);
+}
+
+#[test]
+fn multiply_and_broadcast_to_repeat() {
+    let product = array(&[1.0, 2.0, 3.0, 4.0], &[2, 2]).multiply(&array(&[10.0, 20.0], &[2]));
+    assert_eq!(product.unwrap().to_f32().unwrap(), [10.0, 40.0, 30.0, 80.0]);
+    let repeated = array(&[1.0, 2.0], &[1, 2]).broadcast_to(&[2, 2]).unwrap();
+    assert_eq!(repeated.to_f32().unwrap(), [1.0, 2.0, 1.0, 2.0]);
+}
+
+#[test]
+fn concatenate_joins_along_an_axis() {
+    let (a, b) = (array(&[1.0, 2.0], &[2, 1]), array(&[3.0, 4.0], &[2, 1]));
+    let joined = a.concatenate(&b, 1).unwrap();
+    assert_eq!(joined.to_f32().unwrap(), [1.0, 3.0, 2.0, 4.0]);
+}
+
+#[test]
 fn astype_rounds_to_nearest_even() {
     let x = array(&[1.0 + 1.0 / 256.0, 1.0 + 3.0 / 256.0, 70000.0], &[3]);
     let bf16 = x.astype(ElementType::Bf16).unwrap();
@@ -102,6 +127,8 @@ fn rms_norm_divides_by_the_root_of_the_mean_square() {
     let normed = array(&[3.0, 4.0], &[1, 2]).rms_norm(&array(&[1.0, 2.0], &[2]), 0.0);
     let rms = 12.5f32.sqrt();
     assert_close(&normed.unwrap(), &[3.0 / rms, 8.0 / rms]);
+    let normed = array(&[3.0, 4.0], &[1, 2]).rms_norm_unscaled(0.0);
+    assert_close(&normed.unwrap(), &[3.0 / rms, 4.0 / rms]);
 }
 
 #[test]
@@ -120,6 +147,10 @@ fn rope_rotates_halves_by_position() {
     assert_close(&rotated, &[&[1.0, 2.0, 3.0, 4.0], &second[..]].concat());
     let offset = x.rope(100.0, 1).unwrap().slice(2, 0, 1).unwrap();
     assert_close(&offset, &second);
+    // Two sequences of one position, each at its own.
+    let x = array(&[1.0, 2.0, 3.0, 4.0, 1.0, 2.0, 3.0, 4.0], &[2, 1, 1, 4]);
+    let each = x.rope_from(100.0, &[1, 0]).unwrap();
+    assert_close(&each, &[&second[..], &[1.0, 2.0, 3.0, 4.0]].concat());
 }
 
 #[test]
@@ -131,6 +162,19 @@ fn causal_attention_sees_no_later_key_and_shares_keys_among_heads() {
     let attended = queries.causal_attention(&keys, &values, 1.0).unwrap();
     let head = [3.0, 0.0, 4.5, 0.0, 6.0, 1.0];
     assert_close(&attended, &[head, head].concat());
+}
+
+#[test]
+fn attention_sees_all_keys_or_those_of_its_mask() {
+    let queries = array(&[0.0; 2 * 2], &[2, 2, 1, 1]);
+    let keys = array(&[1.0; 2 * 3], &[2, 1, 3, 1]);
+    let values = array(&[3.0, 6.0, 9.0, 30.0, 60.0, 90.0], &[2, 1, 3, 1]);
+    let all = queries.attention(&keys, &values, 1.0, None).unwrap();
+    assert_close(&all, &[6.0, 6.0, 60.0, 60.0]);
+    let seen = [true, true, false, true, false, false];
+    let mask = Array::from_bools(seen.into_iter(), &[2, 1, 1, 3], CPU).unwrap();
+    let some = queries.attention(&keys, &values, 1.0, Some(&mask)).unwrap();
+    assert_close(&some, &[4.5, 4.5, 30.0, 30.0]);
 }
 
 #[test]

@@ -2,19 +2,15 @@
 
 use super::array::failed;
 use super::ffi::bridge::{self, DeviceKind as BridgeDevice};
-use crate::backend::admission::{Attention, Need};
+use super::limits::Limits;
+use crate::backend::admission::Attention;
 use crate::backend::{BackendInfo, Device, DeviceKind, Precision};
-use crate::batch::TokenBatch;
 use crate::config::ModelConfig;
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
 
 /// The only version whose behaviour after errors this crate relies on.
 const VERSION: &str = "0.32.4";
-
-/// Freed buffers that MLX may keep on a GPU, where its own default is all of the memory. On a CPU
-/// its default is small.
-const CACHE_LIMIT: usize = 512 << 20;
 
 /// Head sizes for which MLX has a fused Metal kernel that stores no scores.
 const FUSED_HEAD_DIMS: [usize; 3] = [64, 80, 128];
@@ -89,25 +85,15 @@ fn choose_precision(precision: Precision, device: DeviceKind, architecture: &str
     }
 }
 
-/// Sets what the library keeps for the whole process, before a model is loaded.
-pub(super) fn prepare(device: BridgeDevice) -> Result<()> {
-    if device == BridgeDevice::Cpu {
+/// Sets what holds for the whole process, before a model is loaded.
+pub(super) fn prepare(device: BridgeDevice, limits: Limits) -> Result<()> {
+    match device {
         // On a CPU, compiled functions run the C++ compiler and load its output from a
         // predictable temporary path. A GPU model that is first run later in the same process
         // goes without its one compiled function, which costs it a little speed.
-        return bridge::disable_compile().map_err(|e| failed("disable_compile", e));
+        BridgeDevice::Cpu => bridge::disable_compile().map_err(|e| failed("disable_compile", e)),
+        _ => limits.apply(),
     }
-    bridge::set_cache_limit(CACHE_LIMIT).map_err(|e| failed("set_cache_limit", e))?;
-    let info = bridge::device_info(device).map_err(|e| failed("device_info", e))?;
-    if info.recommended_working_set_size > 0 {
-        bridge::set_memory_limit(info.recommended_working_set_size)
-            .map_err(|e| failed("set_memory_limit", e))?;
-        if let Err(e) = bridge::set_wired_limit(info.recommended_working_set_size) {
-            // Below macOS 15 there is no wired limit; the model runs without it.
-            tracing::debug!("wired limit not set: {e}");
-        }
-    }
-    Ok(())
 }
 
 /// Bytes left under the library's memory limit.
@@ -117,31 +103,27 @@ pub(super) fn free_memory() -> Result<usize> {
     Ok(limit.saturating_sub(active))
 }
 
-/// Whether the batch's arrays can be addressed and, as far as can be told, held.
-pub(super) fn check_size(
-    batch: &TokenBatch,
-    config: &ModelConfig,
-    info: &BackendInfo,
-    compute: Dtype,
-    free: usize,
-) -> Result<(), String> {
+/// How attention is computed.
+pub(super) fn attention(config: &ModelConfig, info: &BackendInfo, compute: Dtype) -> Attention {
     // CUDA's fused kernels take 16-bit types only.
     let metal = cfg!(target_os = "macos");
     let fused = info.device == DeviceKind::Gpu
         && FUSED_HEAD_DIMS.contains(&config.head_dim())
         && (metal || compute != Dtype::F32);
-    let attention = if fused {
-        Attention::Fused
-    } else {
-        Attention::Stored
-    };
+    match fused {
+        true => Attention::Fused,
+        false => Attention::Stored,
+    }
+}
+
+/// Bytes left for a forward pass in that precision.
+pub(super) fn free_for(config: &ModelConfig, info: &BackendInfo, compute: Dtype) -> Result<usize> {
     // Weights of another type are converted a layer at a time.
     let converted = match compute == info.precision {
         true => 0,
         false => layer_elements(config).saturating_mul(compute.size()),
     };
-    let free = free.saturating_sub(converted);
-    Need::of(batch, config, attention).check(Some(free), "under MLX's memory limit")
+    Ok(free_memory()?.saturating_sub(converted))
 }
 
 fn layer_elements(config: &ModelConfig) -> usize {

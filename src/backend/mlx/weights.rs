@@ -2,13 +2,16 @@
 
 use half::{bf16, f16};
 
-use super::array::{Array, Writer};
+use super::array::{Array, Writer, size_of_element};
 use super::ffi::bridge::{DeviceKind, ElementType};
-use crate::checkpoint::{Checkpoint, Tensor};
+use super::linear::Matrix;
+use super::packed::PackedMatrix;
+use crate::checkpoint::{Checkpoint, Packed, Tensor, Weight};
 use crate::dtype::Dtype;
 use crate::error::Result;
 
-/// Loads tensors of one checkpoint onto one device, in one element type.
+/// Loads tensors of one checkpoint onto one device, in one element type; codes and byte scales as
+/// they are.
 ///
 /// Beside the arrays themselves, loading holds one window of a tensor: nothing is converted or
 /// fused on the device.
@@ -19,30 +22,94 @@ pub(super) struct Weights<'a> {
 }
 
 impl Weights<'_> {
-    pub(super) fn get(&self, key: &str) -> Result<Array> {
-        let tensor = self.checkpoint.tensor(key)?;
-        Array::build(tensor.shape(), self.element_type, self.device, |writer| {
-            self.copy(&tensor, writer)
-        })
+    /// Bytes of all arrays.
+    pub(super) fn bytes(&self) -> Result<u64> {
+        let sizes = self.checkpoint.keys().map(|key| {
+            let tensor = self.checkpoint.tensor(key)?;
+            let elements: usize = tensor.shape().iter().product();
+            Ok((elements * size_of_element(self.held_as(&tensor))) as u64)
+        });
+        sizes.sum()
     }
 
-    /// Matrices `[rows_i, C]` stacked into one `[sum of rows_i, C]`.
-    pub(super) fn rows(&self, keys: &[&str]) -> Result<Array> {
-        let tensors = keys
-            .iter()
-            .map(|key| self.checkpoint.tensor(key))
-            .collect::<Result<Vec<_>>>()?;
+    /// A vector, repeated as rows.
+    pub(super) fn repeated(&self, parts: &[(&str, usize)]) -> Result<Array> {
+        let mut rows = Vec::new();
+        for &(key, times) in parts {
+            let tensor = self.checkpoint.tensor(key)?;
+            rows.extend(std::iter::repeat_n(tensor, times));
+        }
+        let columns = rows[0].shape()[0];
+        self.fill(&[rows.len(), columns], &rows)
+    }
+
+    /// A vector.
+    pub(super) fn get(&self, key: &str) -> Result<Array> {
+        let tensor = self.checkpoint.tensor(key)?;
+        self.fill(tensor.shape(), &[tensor])
+    }
+
+    /// The matrices at `paths`, which have equally many columns, below each other: as one where
+    /// they are packed alike, else in parts.
+    pub(super) fn matrices(&self, paths: &[&str]) -> Result<Vec<Matrix>> {
+        let mut groups: Vec<Vec<Weight<'_>>> = Vec::new();
+        for path in paths {
+            let weight = self.checkpoint.weight(&format!("{path}.weight"))?;
+            let packing = |weight: &Weight<'_>| weight.packed.map(|packed| packed.quantization);
+            match groups.last_mut() {
+                Some(group) if packing(&group[0]) == packing(&weight) => group.push(weight),
+                _ => groups.push(vec![weight]),
+            }
+        }
+        groups.iter().map(|group| self.matrix(group)).collect()
+    }
+
+    /// Matrices that are packed alike, below each other.
+    fn matrix(&self, weights: &[Weight<'_>]) -> Result<Matrix> {
+        let tensors: Vec<_> = weights.iter().map(|weight| weight.tensor).collect();
+        let weight = self.rows(&tensors)?;
+        let packed: Vec<Packed<'_>> = weights.iter().filter_map(|weight| weight.packed).collect();
+        let Some(&Packed { quantization, .. }) = packed.first() else {
+            return Ok(Matrix::Dense(weight));
+        };
+        let scales: Vec<_> = packed.iter().map(|packed| packed.scales).collect();
+        let biases: Vec<_> = packed.iter().filter_map(|packed| packed.biases).collect();
+        Ok(Matrix::Packed(PackedMatrix {
+            weight,
+            scales: self.rows(&scales)?,
+            biases: match biases.is_empty() {
+                true => None,
+                false => Some(self.rows(&biases)?),
+            },
+            quantization,
+        }))
+    }
+
+    /// Tensors `[rows_i, C]` below each other, as one `[sum of rows_i, C]`.
+    fn rows(&self, tensors: &[Tensor<'_>]) -> Result<Array> {
         let rows = tensors.iter().map(|tensor| tensor.shape()[0]).sum();
-        let columns = tensors[0].shape()[1];
-        Array::build(&[rows, columns], self.element_type, self.device, |writer| {
+        self.fill(&[rows, tensors[0].shape()[1]], tensors)
+    }
+
+    /// An array of `shape` that holds `tensors` one after the other.
+    fn fill(&self, shape: &[usize], tensors: &[Tensor<'_>]) -> Result<Array> {
+        Array::build(shape, self.held_as(&tensors[0]), self.device, |writer| {
             tensors
                 .iter()
                 .try_for_each(|tensor| self.copy(tensor, writer))
         })
     }
 
+    fn held_as(&self, tensor: &Tensor<'_>) -> ElementType {
+        match tensor.dtype() {
+            Dtype::U32 => ElementType::U32,
+            Dtype::U8 => ElementType::U8,
+            _ => self.element_type,
+        }
+    }
+
     fn copy(&self, tensor: &Tensor<'_>, writer: &mut Writer) -> Result<()> {
-        let (from, to) = (tensor.dtype(), self.element_type);
+        let (from, to) = (tensor.dtype(), self.held_as(tensor));
         let mut converted = Vec::new();
         tensor.for_each_window(|window| {
             if is_same(from, to) {
@@ -61,6 +128,8 @@ fn is_same(from: Dtype, to: ElementType) -> bool {
         (Dtype::F32, ElementType::F32)
             | (Dtype::F16, ElementType::F16)
             | (Dtype::Bf16, ElementType::Bf16)
+            | (Dtype::U32, ElementType::U32)
+            | (Dtype::U8, ElementType::U8)
     )
 }
 

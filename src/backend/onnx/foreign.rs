@@ -12,7 +12,7 @@ use super::threads::Threads;
 use super::{Options, failed, memory};
 use crate::backend::admission::run_admitted;
 use crate::backend::execution_provider::ExecutionProvider;
-use crate::backend::{Backend, BackendInfo, HiddenRows, MemoryUse};
+use crate::backend::{Backend, BackendInfo, HiddenRows, MemoryUse, Work};
 use crate::batch::TokenBatch;
 use crate::error::Result;
 use crate::onnx_file::{OnnxModel, Rows};
@@ -33,6 +33,7 @@ pub(in crate::backend) struct Foreign {
     graph: Option<Graph>, // none only while it is dropped
     batching: Batching,
     size: Size,
+    work: Work,
     process: u32,
 }
 
@@ -71,6 +72,7 @@ impl Foreign {
                 intermediate: model.other().intermediate_size.unwrap_or(4 * hidden),
                 weights: usize::try_from(model.weight_bytes()).unwrap_or(usize::MAX),
             },
+            work: Work::default(),
             process: std::process::id(),
         })
     }
@@ -92,7 +94,11 @@ impl Backend for Foreign {
             Batching::Alone if part.rows() > 1 => Err("one sequence at a time".to_owned()),
             _ => size.check(part, memory::available()),
         };
-        run_admitted(ONNX, batch, &check, &mut |part| graph.run(part))
+        let work = &mut self.work;
+        run_admitted(ONNX, batch, &check, &mut |part| {
+            work.computed_tokens += (part.rows() * part.width()) as u64;
+            graph.run(part)
+        })
     }
 
     /// The graph's own precision is all there is.
@@ -106,6 +112,10 @@ impl Backend for Foreign {
             cached: None,
             peak: None,
         })
+    }
+
+    fn work(&self) -> Work {
+        self.work
     }
 }
 

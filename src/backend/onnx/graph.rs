@@ -17,8 +17,8 @@ use crate::error::Result;
 use linear::{Input, Named};
 
 pub(super) use form::{
-    COSINES, Form, INPUT_IDS, KEY_POSITIONS, LAST_KEYS, LAST_TOKENS, POSITION_IDS, SINES, STREAM,
-    TOTAL_KEYS, past,
+    COSINES, Form, INPUT_IDS, KEPT, KEY_POSITIONS, LAST_KEYS, LAST_TOKENS, POSITION_IDS, SINES,
+    STREAM, TOTAL_KEYS, past_names,
 };
 
 /// Which tokens a layer computes queries, output projection and MLP for.
@@ -29,8 +29,7 @@ enum Rows {
     Last,
 }
 
-/// The whole model. Its one output holds the last tokens' rows after the final norm `(B, hidden)`;
-/// that of [`Form::Prefix`] has one for each layer's keys and one for its values, in order.
+/// The whole model. Its first output holds the last tokens' rows after the final norm `(B, hidden)`.
 pub(super) fn qwen3(weights: &mut dyn Weights, config: &ModelConfig, form: Form) -> Result<Built> {
     let mut graph = Qwen3::new(weights, config, form)?;
     let mut x = graph.embed_tokens()?;
@@ -38,15 +37,10 @@ pub(super) fn qwen3(weights: &mut dyn Weights, config: &ModelConfig, form: Form)
     for layer in 0..last {
         x = graph.block(layer, &x, Rows::All)?;
     }
-    if form == Form::Prefix {
-        let normed = graph.normed(&x, &format!("layers.{last}.input_layernorm.weight"))?;
-        graph.keys_and_values(last, &mut Input::new(normed, Rows::All))?;
-    } else {
-        let x = graph.block(last, &x, Rows::Last)?;
-        let x = graph.normed(&x, "norm.weight")?;
-        let hidden = signed(config.hidden_size());
-        graph.outputs.push((x, vec![-1, hidden]));
-    }
+    let x = graph.block(last, &x, Rows::Last)?;
+    let x = graph.normed(&x, "norm.weight")?;
+    let hidden = signed(config.hidden_size());
+    graph.outputs.insert(0, (x, vec![-1, hidden]));
     graph.finish()
 }
 
@@ -72,7 +66,8 @@ struct Qwen3<'a> {
     outputs: Vec<(Value, Vec<i64>)>,
     queries_shape: Value,            // (B, L, H * D)
     keys_shape: Value,               // (B, L, KV * D)
-    past_shape: Value,               // (B, 1, 1, 1)
+    past_shape: Value,               // (B, 1, 1)
+    causal: Option<Value>,           // (L, S)
     zero_points: [Option<Value>; 2], // (T) of all tokens, (B) of last tokens
 }
 
@@ -86,7 +81,8 @@ impl<'a> Qwen3<'a> {
         Ok(Self {
             queries_shape: shape(2, &[signed(config.query_size())])?,
             keys_shape: shape(2, &[signed(config.key_value_size())])?,
-            past_shape: shape(1, &[1, 1, 1])?,
+            past_shape: shape(1, &[1, 1])?,
+            causal: None,
             zero_points: [None, None],
             ops,
             weights,

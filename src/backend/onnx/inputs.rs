@@ -1,27 +1,38 @@
-//! A batch as the inputs of a graph.
+//! A run as the inputs of a graph.
 
-use ort::value::{Tensor, TensorRef};
+use ort::value::{DynValue, Tensor, TensorRef};
 
 use super::graph::{
-    COSINES, Form, INPUT_IDS, KEY_POSITIONS, LAST_KEYS, LAST_TOKENS, POSITION_IDS, SINES,
-    TOTAL_KEYS, past,
+    COSINES, Form, INPUT_IDS, KEPT, KEY_POSITIONS, LAST_KEYS, LAST_TOKENS, POSITION_IDS, SINES,
+    TOTAL_KEYS, past_names,
 };
-use super::prefix::Prefix;
+use super::past::Past;
 use super::rope::Rope;
 use super::session::Inputs;
 use crate::batch::TokenBatch;
 
-/// What the graph of this form reads for `batch`, whose tokens stand after those of `prefix`.
+/// What is run.
+#[derive(Clone, Copy)]
+pub(super) struct Pass<'a> {
+    pub(super) batch: &'a TokenBatch,
+    /// What stands before each sequence.
+    pub(super) past: &'a Past,
+    /// Tokens of the first sequence whose keys and values are given out.
+    pub(super) kept: usize,
+}
+
+/// What the graph of this form reads. `nothing` is a layer's keys or values of an empty past.
 pub(super) fn inputs<'a>(
     form: Form,
-    batch: &TokenBatch,
-    prefix: &'a Prefix,
+    pass: Pass<'a>,
+    nothing: &'a DynValue,
     rope: &'a mut Rope,
 ) -> ort::Result<Inputs<'a>> {
+    let Pass { batch, past, kept } = pass;
     let (rows, width) = (batch.rows(), batch.width());
-    let keys = prefix.tokens() + width;
+    let keys = past.tokens() + width;
     let ids: Vec<i64> = batch.ids().iter().map(|&id| i64::from(id)).collect();
-    let row = prefix.tokens() as i64..keys as i64;
+    let row = past.tokens() as i64..keys as i64;
     let positions: Vec<i64> = (0..rows).flat_map(|_| row.clone()).collect();
     let angles = [keys, rope.width()];
     let [cosines, sines] = rope.tables(keys);
@@ -56,13 +67,19 @@ pub(super) fn inputs<'a>(
         ));
     }
     if form.has_past() {
-        for (layer, both) in prefix.layers().enumerate() {
-            inputs.extend(
-                past(layer)
-                    .into_iter()
-                    .zip(both)
-                    .map(|(name, x)| (name.into(), x.into())),
-            );
+        let kept = Tensor::from_array(([2], vec![1, kept as i64]))?;
+        inputs.push((KEPT.into(), kept.into()));
+        for (layer, both) in past.layers().iter().enumerate() {
+            for (name, array) in past_names(layer).into_iter().zip(both) {
+                let array = match past.tokens() {
+                    0 => nothing.into(),
+                    tokens => {
+                        let shape = [1, tokens, array.len() / tokens];
+                        TensorRef::from_array_view((shape, &**array))?.into()
+                    }
+                };
+                inputs.push((name.into(), array));
+            }
         }
     }
     if form.is_grouped() {

@@ -1,51 +1,33 @@
-//! The sessions of one model over one copy of its weights, and which of them runs what.
+//! The sessions of one model over one copy of its weights, and what runs in which of them.
+
+mod route;
+
+use std::rc::Rc;
 
 use ort::session::SessionOutputs;
+use ort::value::DynValue;
 
 use super::failed;
 use super::graph::{self, Form};
-use super::inputs::inputs;
+use super::inputs::{Pass, inputs};
 use super::int8::Finish;
 use super::library::Library;
-use super::prefix::{self, Prefix};
+use super::past::{self, Past};
 use super::providers::Provider;
 use super::rope::Rope;
 use super::session::Session;
 use super::threads::Threads;
 use super::weights::{FloatWeights, Weights};
-use crate::backend::HiddenRows;
-use crate::backend::admission::{Attention, Need};
+use crate::backend::prefix_cache::PrefixCache;
+use crate::backend::{HiddenRows, Work};
 use crate::batch::TokenBatch;
 use crate::config::ModelConfig;
 use crate::error::Result;
 
-/// The longest sequences that the standard operator attends over; from here on the one that stores
-/// no scores is faster.
-const LONGEST_SHORT: usize = 256;
+pub(super) use route::{PIECE, Route};
 
 /// The most tokens of a batch, padding included, for which weights on the left of products are faster.
 const FEW_TOKENS: usize = 128;
-
-/// How a batch runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Route {
-    /// At once, by the standard operator, after `prefix` tokens which the sequences share.
-    Short { prefix: usize },
-    /// At once, by the operator that stores no scores.
-    Long,
-    /// At once, by the standard operator, in the one session that there is.
-    Whole,
-}
-
-impl Route {
-    pub(super) fn of(batch: &TokenBatch) -> Self {
-        let prefix = prefix::worth_sharing(batch);
-        match batch.width() - prefix {
-            ..=LONGEST_SHORT => Self::Short { prefix },
-            _ => Self::Long,
-        }
-    }
-}
 
 /// A model's sessions and what each of their runs needs.
 pub(super) struct Model {
@@ -54,7 +36,10 @@ pub(super) struct Model {
     provider: Provider,
     threads: Threads,
     rope: Rope,
-    nothing: Prefix,
+    no_past: Past,
+    nothing: DynValue,
+    prefixes: PrefixCache<Past>,
+    work: Work,
     sessions: Sessions,
     /// What is left to do to the rows that come out: nothing, unless the weights are int8.
     finish: Option<Finish>,
@@ -64,7 +49,9 @@ enum Sessions {
     /// Over weights that all of them read. What one query needs is built at once, the rest when it
     /// is first needed.
     Shared(Box<Shared>),
-    /// The one that owns the weights.
+    /// The one that repacked the weights for itself, on the processor.
+    Packed(Session),
+    /// The one that took the weights to an accelerator.
     Whole(Session),
 }
 
@@ -73,7 +60,6 @@ struct Shared {
     few: Session,
     many: Option<Session>,
     long: Option<Session>,
-    prefix: Option<Session>,
 }
 
 impl Model {
@@ -91,13 +77,31 @@ impl Model {
             weights,
             many: None,
             long: None,
-            prefix: None,
         };
         let sessions = Sessions::Shared(Box::new(shared));
         Self::new(library, config, sessions, provider, threads)
     }
 
-    /// Of weights that one session takes: an accelerator keeps them, int8 ones are repacked.
+    /// Of int8 weights, which one session repacks.
+    pub(super) fn packed(
+        library: &'static Library,
+        config: &ModelConfig,
+        weights: &mut dyn Weights,
+        provider: Provider,
+        threads: Threads,
+    ) -> Result<Self> {
+        let graph = graph::qwen3(weights, config, Form::Packed)?;
+        let session = Session::new(library, graph, &provider, &threads)?;
+        Self::new(
+            library,
+            config,
+            Sessions::Packed(session),
+            provider,
+            threads,
+        )
+    }
+
+    /// Of weights that an accelerator keeps.
     pub(super) fn whole(
         library: &'static Library,
         config: &ModelConfig,
@@ -118,7 +122,10 @@ impl Model {
         threads: Threads,
     ) -> Result<Self> {
         Ok(Self {
-            nothing: Prefix::empty(config)?,
+            no_past: Past::with_room(config, 0)?,
+            nothing: past::nothing(config)?,
+            prefixes: PrefixCache::new(0, Past::token_bytes(config)),
+            work: Work::default(),
             rope: Rope::new(config),
             library,
             config: config.clone(),
@@ -137,106 +144,146 @@ impl Model {
         }
     }
 
-    fn route(&self, batch: &TokenBatch) -> Route {
-        match self.sessions {
-            Sessions::Shared(_) => Route::of(batch),
-            Sessions::Whole(_) => Route::Whole,
+    /// The model with so many bytes for prefixes that come again.
+    pub(super) fn keeping(self, bytes: usize) -> Self {
+        Self {
+            prefixes: PrefixCache::new(bytes, Past::token_bytes(&self.config)),
+            ..self
         }
     }
 
-    /// What running the batch takes beside the weights.
-    pub(super) fn need(&self, batch: &TokenBatch) -> Need {
-        let (rows, width, config) = (batch.rows(), batch.width(), &self.config);
-        let long = match self.library.has_blockwise_attention() {
-            true => Attention::Fused,
-            false => Attention::Stored,
-        };
-        match self.route(batch) {
-            Route::Short { prefix } => {
-                let rest = Need::after(prefix, [rows, width - prefix], config, Attention::Stored);
-                rest.or(Need::after(0, [1, prefix], config, long))
-            }
-            Route::Long => Need::of(batch, config, long),
-            Route::Whole => Need::of(batch, config, Attention::Stored),
+    /// What was computed so far.
+    pub(super) fn work(&self) -> Work {
+        Work {
+            prefix_bytes: self.prefixes.bytes(),
+            ..self.work
         }
     }
 
     /// Runs the batch by its [`Route`].
     pub(super) fn run(&mut self, batch: &TokenBatch) -> Result<HiddenRows> {
-        match self.route(batch) {
-            Route::Short { prefix: 0 } => self.run_short(batch, None),
-            Route::Short { prefix } => {
-                let (shared, rest) = batch.split_at(prefix);
-                let prefix = self.prefix(&shared)?;
-                self.run_short(&rest, Some(&prefix))
-            }
-            Route::Long => self.run_long(batch),
-            Route::Whole => self.run_form(Form::Whole, batch, None),
-        }
-    }
-
-    /// Runs a batch whose sequences go on after `prefix`.
-    pub(super) fn run_short(
-        &mut self,
-        batch: &TokenBatch,
-        prefix: Option<&Prefix>,
-    ) -> Result<HiddenRows> {
-        let form = match batch.rows() * batch.width() {
-            ..=FEW_TOKENS => Form::Few,
-            _ => Form::Many,
-        };
-        self.run_form(form, batch, prefix)
-    }
-
-    /// Runs a batch of any length, without a prefix.
-    pub(super) fn run_long(&mut self, batch: &TokenBatch) -> Result<HiddenRows> {
-        self.run_form(Form::Long, batch, None)
-    }
-
-    /// The past that the one sequence of `batch` is to others which begin with it.
-    pub(super) fn prefix(&mut self, batch: &TokenBatch) -> Result<Prefix> {
-        self.with(Form::Prefix, batch, None, |outputs| {
-            Prefix::of(batch.width(), outputs)
-        })
-    }
-
-    fn run_form(
-        &mut self,
-        form: Form,
-        batch: &TokenBatch,
-        prefix: Option<&Prefix>,
-    ) -> Result<HiddenRows> {
-        let hidden = self.config.hidden_size();
-        let mut rows = self.with(form, batch, prefix, |outputs| rows(batch, hidden, &outputs))?;
+        let mut rows = match self.route(batch) {
+            Route::Short { shared: 0 } => self.run_at_once(batch),
+            Route::Short { shared } => self.run_short(batch, shared),
+            Route::Long => self.run_form(Form::Long, batch),
+            Route::Pieces => self.run_in_pieces(batch),
+            Route::Whole => self.run_form(Form::Whole, batch),
+        }?;
         if let Some(finish) = &self.finish {
             finish.apply(&mut rows.data);
         }
         Ok(rows)
     }
 
+    /// Runs a batch of which the sequences begin with the same `shared` tokens, and computes these
+    /// once, or not at all.
+    fn run_short(&mut self, batch: &TokenBatch, shared: usize) -> Result<HiddenRows> {
+        let (first, rest) = batch.split_at(shared);
+        let saved = |rows| (shared * rows) as u64;
+        let past = match self.prefixes.find(first.ids()) {
+            Some(past) => {
+                self.work.prefix_hits += 1;
+                self.work.saved_tokens += saved(batch.rows());
+                past
+            }
+            None if past::pays(shared, batch) => {
+                self.work.saved_tokens += saved(batch.rows() - 1);
+                let (_, past) = self.run_after(None, &first, shared)?;
+                self.keep(batch, &first, past)
+            }
+            None => {
+                let (rows, past) = self.run_after(None, batch, shared)?;
+                self.keep(batch, &first, past);
+                return Ok(rows);
+            }
+        };
+        Ok(self.run_after(Some(&past), &rest, 0)?.0)
+    }
+
+    /// Keeps what `batch` names as its prefix.
+    fn keep(&mut self, batch: &TokenBatch, first: &TokenBatch, past: Past) -> Rc<Past> {
+        match batch.prefix() == first.width() {
+            true => {
+                self.work.prefix_misses += 1;
+                self.prefixes.keep(first.ids(), past)
+            }
+            false => Rc::new(past),
+        }
+    }
+
+    /// Runs each sequence by itself, a piece of it at a time after those before.
+    pub(super) fn run_in_pieces(&mut self, batch: &TokenBatch) -> Result<HiddenRows> {
+        let mut data = Vec::new();
+        for row in 0..batch.rows() {
+            let mut rest = batch.part(row..row + 1);
+            let mut past = Past::with_room(&self.config, rest.width())?;
+            while rest.width() > PIECE {
+                let (piece, after) = rest.split_at(PIECE);
+                let (_, more) = self.run_after(Some(&past), &piece, PIECE)?;
+                past.extend(&more);
+                rest = after;
+            }
+            data.extend(self.run_after(Some(&past), &rest, 0)?.0.data);
+        }
+        Ok(HiddenRows {
+            data,
+            hidden: self.config.hidden_size(),
+        })
+    }
+
+    /// Runs a batch by the standard operator, without a past.
+    pub(super) fn run_at_once(&mut self, batch: &TokenBatch) -> Result<HiddenRows> {
+        Ok(self.run_after(None, batch, 0)?.0)
+    }
+
+    /// Runs a batch whose sequences go on after `past`; its rows, and the past that the first `kept`
+    /// tokens of its first sequence are to others.
+    fn run_after(
+        &mut self,
+        past: Option<&Past>,
+        batch: &TokenBatch,
+        kept: usize,
+    ) -> Result<(HiddenRows, Past)> {
+        let form = match (&self.sessions, batch.rows() * batch.width()) {
+            (Sessions::Packed(_), _) => Form::Packed,
+            (_, ..=FEW_TOKENS) => Form::Few,
+            _ => Form::Many,
+        };
+        let hidden = self.config.hidden_size();
+        self.with(form, past, batch, kept, |outputs| {
+            let past = Past::of(kept, outputs)?;
+            Ok((rows(batch, hidden, outputs)?, past))
+        })
+    }
+
+    /// Runs a batch by a form of the graph that knows no past.
+    pub(super) fn run_form(&mut self, form: Form, batch: &TokenBatch) -> Result<HiddenRows> {
+        let hidden = self.config.hidden_size();
+        self.with(form, None, batch, 0, |outputs| rows(batch, hidden, outputs))
+    }
+
     /// Runs the graph of this form, which is built if it is not yet, and hands on its outputs.
     fn with<T>(
         &mut self,
         form: Form,
+        past: Option<&Past>,
         batch: &TokenBatch,
-        prefix: Option<&Prefix>,
-        take: impl FnOnce(SessionOutputs<'_>) -> Result<T>,
+        kept: usize,
+        take: impl FnOnce(&SessionOutputs<'_>) -> Result<T>,
     ) -> Result<T> {
         let session = match &mut self.sessions {
-            Sessions::Whole(session) => session,
+            Sessions::Packed(session) | Sessions::Whole(session) => session,
             Sessions::Shared(shared) => {
                 let Shared {
                     weights,
                     few,
                     many,
                     long,
-                    prefix,
                 } = &mut **shared;
                 let built = match form {
                     Form::Many => Some(many),
                     Form::Long => Some(long),
-                    Form::Prefix => Some(prefix),
-                    Form::Few | Form::Whole | Form::Block => None,
+                    Form::Few | Form::Packed | Form::Whole | Form::Block => None,
                 };
                 match built {
                     None => few,
@@ -249,14 +296,18 @@ impl Model {
                 }
             }
         };
-        let prefix = prefix.unwrap_or(&self.nothing);
-        let inputs = inputs(form, batch, prefix, &mut self.rope);
+        let tokens = batch.rows() * batch.width();
+        let past = past.unwrap_or(&self.no_past);
+        let pass = Pass { batch, past, kept };
+        let inputs = inputs(form, pass, &self.nothing, &mut self.rope);
         let inputs = inputs.map_err(|error| failed("run", error))?;
-        take(session.run(inputs, batch.rows() * batch.width())?)
+        let taken = take(&session.run(inputs, tokens)?)?;
+        self.work.computed_tokens += tokens as u64;
+        Ok(taken)
     }
 }
 
-/// The one output, checked to be `[rows, hidden]`.
+/// The first output, checked to be `[rows, hidden]`.
 fn rows(batch: &TokenBatch, hidden: usize, outputs: &SessionOutputs<'_>) -> Result<HiddenRows> {
     let output = outputs[0].try_extract_tensor::<f32>();
     let (shape, data) = output.map_err(|error| failed("run", error))?;

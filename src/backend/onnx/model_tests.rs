@@ -4,12 +4,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::Options;
+use super::graph::Form;
 use super::library;
-use super::model::{Model, Route};
+use super::model::{Model, PIECE, Route};
 use super::providers::Provider;
 use super::threads::Threads;
 use super::weights::FloatWeights;
-use super::{Options, prefix};
 use crate::backend::HiddenRows;
 use crate::backend::execution_provider::ExecutionProvider;
 use crate::batch::TokenBatch;
@@ -71,19 +72,23 @@ fn assert_same(a: &HiddenRows, b: &HiddenRows, what: &str) {
 #[test]
 fn a_batch_after_its_shared_prefix_equals_one_pass() {
     for dir in models() {
-        let (config, mut model) = load(&dir);
+        let (config, model) = load(&dir);
+        let mut model = model.keeping(1 << 30);
         for (shared, lengths) in [(1, &[2][..]), (9, &[10, 17, 30, 11]), (40, &[41, 45, 44])] {
             let batch = batch(&config, shared, lengths);
-            let whole = model.run_short(&batch, None).unwrap();
-            let (first, rest) = batch.split_at(shared);
-            let prefix = model.prefix(&first).unwrap();
-            assert_eq!(prefix.tokens(), shared);
-            let parts = model.run_short(&rest, Some(&prefix)).unwrap();
-            assert_same(
-                &whole,
-                &parts,
-                &format!("{}, {shared} shared", dir.display()),
-            );
+            let whole = model.run_at_once(&batch).unwrap();
+            let what = format!("{}, {shared} shared", dir.display());
+            let batch = batch.with_prefix(shared);
+            // Computed and kept, then found.
+            for computed in [true, false] {
+                let before = model.work();
+                assert_same(&whole, &model.run(&batch).unwrap(), &what);
+                let work = model.work().since(before);
+                assert_eq!(
+                    (work.prefix_misses == 1, work.prefix_hits == 0),
+                    (computed, computed)
+                );
+            }
         }
     }
 }
@@ -94,26 +99,38 @@ fn attention_that_stores_no_scores_equals_the_standard_operators() {
         let (config, mut model) = load(&dir);
         for lengths in [&[1][..], &[7, 3, 7], &[300, 12, 299]] {
             let batch = batch(&config, 0, lengths);
-            let short = model.run_short(&batch, None).unwrap();
-            let long = model.run_long(&batch).unwrap();
+            let short = model.run_at_once(&batch).unwrap();
+            let long = model.run_form(Form::Long, &batch).unwrap();
             assert_same(&short, &long, &format!("{}, {lengths:?}", dir.display()));
         }
     }
 }
 
 #[test]
+fn a_sequence_in_pieces_equals_one_pass() {
+    for dir in models() {
+        let (config, mut model) = load(&dir);
+        let batch = batch(&config, 0, &[PIECE + 1, 3, 2 * PIECE, 2 * PIECE + 77]);
+        let whole = model.run_at_once(&batch).unwrap();
+        let pieces = model.run_in_pieces(&batch).unwrap();
+        assert_same(&whole, &pieces, &format!("{}", dir.display()));
+    }
+}
+
+#[test]
 fn a_batch_takes_the_route_that_its_lengths_and_its_prefix_make_worth_while() {
-    let (config, _) = load(&models()[0]);
-    let route = |shared, lengths: &[usize]| Route::of(&batch(&config, shared, lengths));
-    assert_eq!(route(0, &[256, 3]), Route::Short { prefix: 0 });
+    let (config, model) = load(&models()[0]);
+    let model = model.keeping(1 << 20);
+    let batch = |shared, lengths: &[usize]| batch(&config, shared, lengths);
+    let route = |shared, lengths: &[usize]| model.route(&batch(shared, lengths));
+    assert_eq!(route(0, &[256, 3]), Route::Short { shared: 0 });
     assert_eq!(route(0, &[257]), Route::Long);
-    assert_eq!(route(20, &[28; 32]), Route::Short { prefix: 20 });
+    assert_eq!(route(20, &[28; 32]), Route::Short { shared: 20 });
     // One more run of the model costs more than it saves.
-    assert_eq!(route(20, &[28, 28]), Route::Short { prefix: 0 });
-    assert_eq!(route(270, &[280, 290]), Route::Short { prefix: 270 });
-    assert_eq!(
-        prefix::worth_sharing(&batch(&config, 2000, &[2001, 2001])),
-        512
-    );
+    assert_eq!(route(20, &[28, 28]), Route::Short { shared: 0 });
+    assert_eq!(route(270, &[280, 290]), Route::Short { shared: 270 });
     assert_eq!(route(2000, &[2001, 2001]), Route::Long);
+    // Unless it is kept.
+    let kept = model.route(&batch(20, &[28, 28]).with_prefix(20));
+    assert_eq!(kept, Route::Short { shared: 20 });
 }

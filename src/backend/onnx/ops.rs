@@ -175,8 +175,18 @@ impl Ops {
     pub(super) fn shape_and(&mut self, x: &str, axes: i64, then: &[i64]) -> Result<Value> {
         let first = vec![Attribute::new("end", axes)?];
         let (shape, then) = (self.node("Shape", &[x], first)?, self.constant(then)?);
-        let along = vec![Attribute::new("axis", 0i64)?];
-        self.node("Concat", &[&shape, &then], along)
+        self.concat([&shape, &then], 0)
+    }
+
+    /// `a` and then `b` along an axis.
+    pub(super) fn concat(&mut self, [a, b]: [&str; 2], axis: i64) -> Result<Value> {
+        self.node("Concat", &[a, b], vec![Attribute::new("axis", axis)?])
+    }
+
+    /// The beginning of the first axes of `x`, to where `ends` says for each.
+    pub(super) fn beginning(&mut self, x: &str, ends: &str, axes: usize) -> Result<Value> {
+        let starts = self.constant(&vec![0; axes])?;
+        self.node("Slice", &[x, &starts, ends], vec![])
     }
 
     /// Repeats `x` along its axes of length 1 to those that `shape` holds.
@@ -193,6 +203,12 @@ impl Ops {
     /// Rows of `x` by index: `indices.shape + x.shape[1..]`.
     pub(super) fn gather(&mut self, x: &str, indices: &str) -> Result<Value> {
         self.node("Gather", &[x, indices], vec![])
+    }
+
+    /// The first of `x` along its first axis, which goes.
+    pub(super) fn first(&mut self, x: &str) -> Result<Value> {
+        let first = self.scalar("first", 0i64)?;
+        self.gather(x, &first)
     }
 
     /// Where `a <= b`, as booleans.
@@ -213,34 +229,21 @@ impl Ops {
     }
 
     /// Attention scaled by `1 / sqrt(D)`, to `(B, L, H * D)`, by the standard operator, which
-    /// stores all scores: `(B, H, L, S)`. Keys and values of `past` stand before the others. Without
-    /// `allowed`, a boolean array that broadcasts to the scores, it is causal.
+    /// stores all scores: `(B, H, L, S)`. Without `allowed`, a boolean array that broadcasts to the
+    /// scores, it is causal.
     pub(super) fn attention(
         &mut self,
         attending: &Attending<'_>,
-        past: Option<[&str; 2]>,
         allowed: Option<&str>,
     ) -> Result<Value> {
         let [keys, values] = attending.keys_and_values;
-        let [past_keys, past_values] = past.unwrap_or_default();
         let mut attributes = attending.attributes("q_num_heads")?;
-        if allowed.is_none() {
-            attributes.push(Attribute::new("is_causal", 1i64)?);
+        let mut inputs = vec![attending.queries, keys, values];
+        match allowed {
+            Some(allowed) => inputs.push(allowed),
+            None => attributes.push(Attribute::new("is_causal", 1i64)?),
         }
-        let allowed = allowed.unwrap_or_default();
-        let inputs = [
-            attending.queries,
-            keys,
-            values,
-            allowed,
-            past_keys,
-            past_values,
-        ];
-        // With a past the operator insists on giving out all keys and values.
-        let outputs = if past.is_some() { 3 } else { 1 };
-        let used = inputs.iter().rposition(|name| !name.is_empty());
-        let inputs = &inputs[..=used.unwrap_or_default()];
-        self.node_in(ONNX_DOMAIN, "Attention", inputs, outputs, attributes)
+        self.node("Attention", &inputs, attributes)
     }
 
     /// As [`attention`](Self::attention), causal and without a past, by ONNX Runtime's own operator,

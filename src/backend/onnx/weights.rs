@@ -12,7 +12,7 @@ use ort::value::{DynValue, PrimitiveTensorElementType, Tensor as Array};
 use super::failed;
 use super::int8::Quantized;
 use super::ops::Stored;
-use crate::checkpoint::{Checkpoint, Tensor};
+use crate::checkpoint::{self, Checkpoint};
 use crate::dtype::Dtype;
 use crate::error::Result;
 
@@ -52,12 +52,12 @@ impl FloatWeights {
     /// Loads every tensor. Beside the arrays themselves, loading holds one window of a tensor.
     pub(super) fn shared(checkpoint: &Checkpoint, precision: Dtype) -> Result<Self> {
         let mut arrays = BTreeMap::new();
-        for key in checkpoint.keys() {
-            let tensor = checkpoint.tensor(key)?;
-            let dtype = stored_as(&tensor, precision);
+        for key in checkpoint.weights() {
+            let weight = checkpoint.weight(key)?;
+            let dtype = stored_as(&weight, precision);
             let array = match dtype {
-                Dtype::F16 => outside(&tensor, f16::from_f32)?,
-                _ => outside(&tensor, |value| value)?,
+                Dtype::F16 => outside(&weight, f16::from_f32)?,
+                _ => outside(&weight, |value| value)?,
             };
             arrays.insert(key.to_owned(), (Arc::new(array), dtype));
         }
@@ -94,11 +94,11 @@ impl Weights for FloatWeights {
                 (Stored::Input(array), dtype)
             }
             Source::Own(checkpoint) => {
-                let tensor = checkpoint.tensor(key)?;
-                let dtype = stored_as(&tensor, self.precision);
+                let weight = checkpoint.weight(key)?;
+                let dtype = stored_as(&weight, self.precision);
                 let array = match dtype {
-                    Dtype::F16 => inside(&tensor, f16::from_f32)?.upcast(),
-                    _ => inside(&tensor, |value| value)?.upcast(),
+                    Dtype::F16 => inside(&weight, f16::from_f32)?.upcast(),
+                    _ => inside(&weight, |value| value)?.upcast(),
                 };
                 (Stored::Initializer(array), dtype)
             }
@@ -111,57 +111,48 @@ impl Weights for FloatWeights {
 }
 
 /// Vectors are always f32.
-fn stored_as(tensor: &Tensor<'_>, precision: Dtype) -> Dtype {
-    match tensor.shape() {
-        [_, _] => precision,
+fn stored_as(weight: &checkpoint::Weight<'_>, precision: Dtype) -> Dtype {
+    match weight.shape().len() {
+        2 => precision,
         _ => Dtype::F32,
     }
 }
 
 fn bytes(checkpoint: &Checkpoint, precision: Dtype) -> Result<usize> {
-    let tensors = checkpoint.keys().map(|key| checkpoint.tensor(key));
-    let sizes = tensors.map(|tensor| {
-        let tensor = tensor?;
-        let elements: usize = tensor.shape().iter().product();
-        Ok(elements * stored_as(&tensor, precision).size())
+    let weights = checkpoint.weights().map(|key| checkpoint.weight(key));
+    let sizes = weights.map(|weight| {
+        let weight = weight?;
+        Ok(weight.elements() * stored_as(&weight, precision).size())
     });
     sizes.sum()
 }
 
 /// The array's memory is Rust's: ONNX Runtime shares no other between sessions.
 fn outside<T: PrimitiveTensorElementType + Debug + Clone + 'static>(
-    tensor: &Tensor<'_>,
+    weight: &checkpoint::Weight<'_>,
     convert: impl Fn(f32) -> T,
 ) -> Result<DynValue> {
     let mut values = Vec::new();
-    let len = tensor.shape().iter().product();
-    let reserved = values.try_reserve_exact(len);
+    let reserved = values.try_reserve_exact(weight.elements());
     reserved.map_err(|error| failed("allocate", error))?;
-    tensor.for_each_window(|window| {
-        let push = |value| values.push(convert(value));
-        tensor.dtype().decode(window, push);
-        Ok(())
-    })?;
-    let array = Array::from_array((tensor.shape(), values));
+    weight.for_each(|value| values.push(convert(value)))?;
+    let array = Array::from_array((weight.shape(), values));
     Ok(array.map_err(|error| failed("weights", error))?.into_dyn())
 }
 
 /// The array's memory is ONNX Runtime's, as that of initializers must be.
 fn inside<T: PrimitiveTensorElementType + Debug>(
-    tensor: &Tensor<'_>,
+    weight: &checkpoint::Weight<'_>,
     convert: impl Fn(f32) -> T,
 ) -> Result<Array<T>> {
-    let array = Array::new(&Allocator::default(), tensor.shape());
+    let array = Array::new(&Allocator::default(), weight.shape());
     let mut array = array.map_err(|error| failed("allocate", error))?;
     let (_, out) = array.extract_tensor_mut();
     let mut places = out.iter_mut();
-    tensor.for_each_window(|window| {
-        tensor.dtype().decode(window, |value| {
-            if let Some(place) = places.next() {
-                *place = convert(value);
-            }
-        });
-        Ok(())
+    weight.for_each(|value| {
+        if let Some(place) = places.next() {
+            *place = convert(value);
+        }
     })?;
     Ok(array)
 }

@@ -3,8 +3,8 @@
 use super::super::ops::{Attending, Value};
 use super::linear::Input;
 use super::{
-    COSINES, Form, KEY_POSITIONS, LAST_KEYS, LAST_TOKENS, POSITION_IDS, Qwen3, Rows, SINES,
-    TOTAL_KEYS, past, signed,
+    COSINES, KEPT, KEY_POSITIONS, LAST_KEYS, LAST_TOKENS, POSITION_IDS, Qwen3, Rows, SINES,
+    TOTAL_KEYS, past_names, signed,
 };
 use crate::error::Result;
 
@@ -21,19 +21,17 @@ impl Qwen3<'_> {
         let queries = self.projected(&mut asking, &key("q_proj"))?;
         let heads = self.config.num_attention_heads();
         let queries = self.head_normed(&queries, &key("q_norm"), heads)?;
-        let past = self.past(layer)?;
-        let past = past.as_ref().map(|[keys, values]| [&**keys, &**values]);
         let output = match rows {
-            Rows::All => self.attention_of_all(&queries, [&keys, &values], past),
-            Rows::Last => self.attention_of_last(&queries, [&keys, &values], past),
+            Rows::All => self.attention_of_all(&queries, [&keys, &values]),
+            Rows::Last => self.attention_of_last(&queries, [&keys, &values]),
         }?;
         let columns = signed(self.config.query_size());
         let output = self.add(|ops| ops.reshape(&output, &[-1, columns]))?;
         self.projected(&mut Input::new(output, rows), &key("o_proj"))
     }
 
-    /// Of normed rows `(T, hidden)`, as `(B, L, KV * D)`.
-    pub(super) fn keys_and_values(&mut self, layer: usize, x: &mut Input) -> Result<[Value; 2]> {
+    /// Of normed rows `(T, hidden)`, as `(B, L, KV * D)`; with those of a past, `(B, S, KV * D)`.
+    fn keys_and_values(&mut self, layer: usize, x: &mut Input) -> Result<[Value; 2]> {
         let key = |name: &str| format!("layers.{layer}.self_attn.{name}.weight");
         let [_, kv_heads] = self.heads();
         let keys = self.projected(x, &key("k_proj"))?;
@@ -46,44 +44,46 @@ impl Qwen3<'_> {
             let keys = ops.rope(&keys, [COSINES, SINES], POSITION_IDS, kv_heads)?;
             Ok([keys, ops.reshape_to(&values, &shape)?])
         })?;
-        if self.form == Form::Prefix {
-            self.give_out(&both)?;
+        match self.form.has_past() {
+            true => self.after_past(layer, &both),
+            false => Ok(both),
         }
-        Ok(both)
     }
 
-    /// Makes each of `(B, L, KV * D)` an output `(B, KV, L, D)`.
-    fn give_out(&mut self, values: &[Value]) -> Result<()> {
-        let [_, kv] = self.heads();
-        let d = signed(self.config.head_dim());
-        for value in values {
-            let output = self.add(|ops| {
-                let value = ops.reshape(value, &[0, 0, kv, d])?;
-                ops.transpose(&value, &[0, 2, 1, 3])
-            })?;
-            self.outputs.push((output, vec![-1, kv, -1, d]));
-        }
-        Ok(())
-    }
-
-    /// The layer's past, repeated for each sequence: `(B, KV, P, D)`.
-    fn past(&mut self, layer: usize) -> Result<Option<[Value; 2]>> {
-        if !self.form.has_past() {
-            return Ok(None);
-        }
+    /// Puts the layer's past, repeated for each sequence, before its keys and values, and makes
+    /// outputs `(1, kept, KV * D)` of the first of these.
+    fn after_past(&mut self, layer: usize, both: &[Value; 2]) -> Result<[Value; 2]> {
+        let columns = signed(self.config.key_value_size());
         let shape = self.past_shape.clone();
-        let [keys, values] = past(layer);
-        let both = self.add(|ops| Ok([ops.expand(&keys, &shape)?, ops.expand(&values, &shape)?]));
-        both.map(Some)
+        let mut all = [Value::new(), Value::new()];
+        for ((past, these), all) in past_names(layer).iter().zip(both).zip(&mut all) {
+            let kept = self.add(|ops| {
+                let past = ops.expand(past, &shape)?;
+                *all = ops.concat([&past, these], 1)?;
+                ops.beginning(these, KEPT, 2)
+            })?;
+            self.outputs.push((kept, vec![-1, -1, columns]));
+        }
+        Ok(all)
+    }
+
+    /// Which keys each token may attend to, `(L, S)`; none where the operator is told that it is
+    /// causal, which it would be from the first key on.
+    fn causal(&mut self) -> Result<Option<Value>> {
+        if self.form.has_past() && self.causal.is_none() {
+            let causal = self.add(|ops| {
+                let positions = ops.first(POSITION_IDS)?;
+                let positions = ops.unsqueeze(&positions, &[1])?; // (L, 1)
+                ops.less_or_equal(KEY_POSITIONS, &positions)
+            })?;
+            self.causal = Some(causal);
+        }
+        Ok(self.causal.clone())
     }
 
     /// Queries `(T, H * D)` to `(B, L, H * D)`.
-    fn attention_of_all(
-        &mut self,
-        queries: &str,
-        keys_and_values: [&str; 2],
-        past: Option<[&str; 2]>,
-    ) -> Result<Value> {
+    fn attention_of_all(&mut self, queries: &str, keys_and_values: [&str; 2]) -> Result<Value> {
+        let causal = self.causal()?;
         let (heads, shape, form) = (self.heads(), self.queries_shape.clone(), self.form);
         self.add(|ops| {
             let queries = ops.reshape_to(queries, &shape)?;
@@ -95,19 +95,14 @@ impl Qwen3<'_> {
             };
             match form.is_grouped() {
                 true => ops.grouped(&attending, [LAST_KEYS, TOTAL_KEYS]),
-                false => ops.attention(&attending, past, None),
+                false => ops.attention(&attending, causal.as_deref()),
             }
         })
     }
 
     /// Queries `(B, H * D)` to `(B, 1, H * D)`. A last token may attend to all tokens of its
     /// sequence, but not to padding, which stands at later positions.
-    fn attention_of_last(
-        &mut self,
-        queries: &str,
-        keys_and_values: [&str; 2],
-        past: Option<[&str; 2]>,
-    ) -> Result<Value> {
+    fn attention_of_last(&mut self, queries: &str, keys_and_values: [&str; 2]) -> Result<Value> {
         let (heads, columns) = (self.heads(), signed(self.config.query_size()));
         self.add(|ops| {
             let positions = ops.reshape(POSITION_IDS, &[-1])?;
@@ -122,7 +117,7 @@ impl Qwen3<'_> {
                 keys_and_values,
                 heads,
             };
-            ops.attention(&attending, past, Some(&allowed))
+            ops.attention(&attending, Some(&allowed))
         })
     }
 }

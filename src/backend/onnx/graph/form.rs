@@ -10,6 +10,8 @@ use crate::config::ModelConfig;
 pub(in crate::backend::onnx) const INPUT_IDS: &str = "input_ids";
 /// Place of each token in its sequence `(B, L)`.
 pub(in crate::backend::onnx) const POSITION_IDS: &str = "position_ids";
+/// How much of the keys and values is given out `(2)`: one sequence, and how many of its tokens.
+pub(in crate::backend::onnx) const KEPT: &str = "kept";
 /// Place of each key, the past's first `(S)`.
 pub(in crate::backend::onnx) const KEY_POSITIONS: &str = "key_positions";
 /// The last key's place in each sequence, as GroupQueryAttention asks for it `(B)`.
@@ -26,8 +28,8 @@ pub(in crate::backend::onnx) const SINES: &str = "sines";
 /// The residual stream `(T, hidden)`, of a block alone.
 pub(in crate::backend::onnx) const STREAM: &str = "stream";
 
-/// A layer's keys and values of a past that all sequences share `(1, KV, P, D)`; P may be 0.
-pub(in crate::backend::onnx) fn past(layer: usize) -> [String; 2] {
+/// A layer's keys and values of a past that all sequences share `(1, P, KV * D)`; P may be 0.
+pub(in crate::backend::onnx) fn past_names(layer: usize) -> [String; 2] {
     ["key", "value"].map(|part| format!("past_key_values.{layer}.{part}"))
 }
 
@@ -40,35 +42,38 @@ pub(in crate::backend::onnx) enum Form {
     Many,
     /// Longer sequences, without a past. Attention stores no scores, if ONNX Runtime is new enough.
     Long,
-    /// The keys and values of one sequence, to be the past of others.
-    Prefix,
-    /// Any batch, without a past, by the one session that owns the weights. Attention stores its
-    /// scores.
+    /// Any batch, after a past, by the one session that owns the weights, on the processor. Attention
+    /// stores its scores.
+    Packed,
+    /// Any batch, without a past, by the one session that owns the weights, on an accelerator.
+    /// Attention stores its scores.
     Whole,
     /// One block, from residual stream to residual stream.
     Block,
 }
 
 impl Form {
+    /// Whether it goes on after a past, and gives out what can become one: after the last tokens'
+    /// rows each layer's keys and then its values, as far as [`KEPT`] says.
     pub(in crate::backend::onnx) fn has_past(self) -> bool {
-        matches!(self, Self::Few | Self::Many)
+        matches!(self, Self::Few | Self::Many | Self::Packed)
     }
 
     /// Whether it gives the last tokens' rows.
     pub(in crate::backend::onnx) fn pools(self) -> bool {
-        !matches!(self, Self::Prefix | Self::Block)
+        self != Self::Block
     }
 
     /// Whether attention stores no scores, if ONNX Runtime is new enough.
     pub(in crate::backend::onnx) fn is_grouped(self) -> bool {
-        matches!(self, Self::Long | Self::Prefix)
+        self == Self::Long
     }
 
     /// Which side of a product a weight stands on. Right-hand operands are packed for each run: few
     /// tokens are sooner packed than the weight, many are not.
     pub(super) fn side(self) -> Side {
         match self {
-            Self::Few | Self::Prefix | Self::Whole | Self::Block => Side::Left,
+            Self::Few | Self::Packed | Self::Whole | Self::Block => Side::Left,
             Self::Many | Self::Long => Side::Right,
         }
     }
@@ -92,9 +97,10 @@ impl Form {
             inputs.push(outlet(KEY_POSITIONS, Int64, &[-1]));
         }
         if self.has_past() {
-            let [kv, d] = [config.num_key_value_heads(), config.head_dim()].map(signed);
-            let pasts = (0..config.num_hidden_layers()).flat_map(past);
-            inputs.extend(pasts.map(|name| outlet(&name, Float32, &[1, kv, -1, d])));
+            let columns = signed(config.key_value_size());
+            let pasts = (0..config.num_hidden_layers()).flat_map(past_names);
+            inputs.extend(pasts.map(|name| outlet(&name, Float32, &[1, -1, columns])));
+            inputs.push(outlet(KEPT, Int64, &[2]));
         }
         if self.is_grouped() {
             inputs.push(outlet(LAST_KEYS, Int32, &[-1]));

@@ -64,7 +64,7 @@ impl<'a> Folding<'a> {
     /// The embedding table, rotated, in 16 bits as in most checkpoints: an error of the table would
     /// pass through all layers. Also gives the rows of `ids` before they were quantised.
     pub(super) fn table(&self, ids: &[u32]) -> Result<(Quantized<i16>, Vec<f32>)> {
-        let tensor = self.checkpoint.tensor("embed_tokens.weight")?;
+        let weight = self.checkpoint.weight("embed_tokens.weight")?;
         let (rows, hidden) = (self.config.vocab_size(), self.config.hidden_size());
         let values = Array::<i16>::new(&Allocator::default(), [rows, hidden]);
         let mut values = values.map_err(|error| failed("allocate", error))?;
@@ -77,23 +77,20 @@ impl<'a> Folding<'a> {
         };
         let mut wanted = vec![0.0; ids.len() * hidden];
         let mut row = Vec::with_capacity(hidden);
-        tensor.for_each_window(|window| {
-            tensor.dtype().decode(window, |value| {
-                row.push(value);
-                if row.len() < hidden {
-                    return;
+        weight.for_each(|value| {
+            row.push(value);
+            if row.len() < hidden {
+                return;
+            }
+            self.stream.apply(&mut row);
+            if let Some((id, (values, scale))) = places.next() {
+                *scale = quantize_row(&row, values);
+                let wanted = wanted.chunks_exact_mut(hidden).zip(ids);
+                for (place, _) in wanted.filter(|&(_, &wanted)| wanted as usize == id) {
+                    place.copy_from_slice(&row);
                 }
-                self.stream.apply(&mut row);
-                if let Some((id, (values, scale))) = places.next() {
-                    *scale = quantize_row(&row, values);
-                    let wanted = wanted.chunks_exact_mut(hidden).zip(ids);
-                    for (place, _) in wanted.filter(|&(_, &wanted)| wanted as usize == id) {
-                        place.copy_from_slice(&row);
-                    }
-                }
-                row.clear();
-            });
-            Ok(())
+            }
+            row.clear();
         })?;
         if scales
             .extract_tensor()
@@ -101,7 +98,10 @@ impl<'a> Folding<'a> {
             .iter()
             .any(|scale| !scale.is_finite())
         {
-            return Err(not_quantizable(tensor.name(), "expected finite elements"));
+            return Err(not_quantizable(
+                weight.tensor.name(),
+                "expected finite elements",
+            ));
         }
         Ok((Quantized { values, scales }, wanted))
     }
@@ -162,7 +162,7 @@ impl<'a> Folding<'a> {
 
     /// What the graph's final rows become: rotated back, times the final norm's gain.
     pub(super) fn finish(&self) -> Result<Finish> {
-        let gain = Matrix::read(&self.checkpoint.tensor("norm.weight")?)?;
+        let gain = Matrix::read(&self.checkpoint.weight("norm.weight")?)?;
         Ok(Finish {
             stream: Rotation::new(self.config.hidden_size()),
             gain: gain.data().to_vec(),
@@ -170,7 +170,7 @@ impl<'a> Folding<'a> {
     }
 
     fn matrix(&self, layer: usize, name: &str) -> Result<Matrix> {
-        Matrix::read(&self.checkpoint.tensor(&key(layer, name))?)
+        Matrix::read(&self.checkpoint.weight(&key(layer, name))?)
     }
 }
 

@@ -7,7 +7,7 @@ use ort::value::{PrimitiveTensorElementType, Tensor as Array};
 
 use super::rotation::Rotation;
 use crate::backend::onnx::failed;
-use crate::checkpoint::Tensor;
+use crate::checkpoint::Weight;
 use crate::error::{Error, Result};
 
 /// A matrix in f32, row by row.
@@ -42,16 +42,16 @@ const LARGEST: f32 = i8::MAX as f32;
 const LARGEST_OF_TABLE: f32 = i16::MAX as f32;
 
 impl Matrix {
-    /// A tensor of two axes, every element finite.
-    pub(super) fn read(tensor: &Tensor<'_>) -> Result<Self> {
-        let data = tensor.to_f32()?;
+    /// A weight of one or two axes, every element finite.
+    pub(super) fn read(weight: &Weight<'_>) -> Result<Self> {
+        let data = weight.to_f32()?;
         if let Some(value) = data.iter().find(|value| !value.is_finite()) {
             return Err(Error::NotQuantizable {
-                tensor: tensor.name().to_owned(),
+                tensor: weight.tensor.name().to_owned(),
                 reason: format!("expected finite elements, found {value}"),
             });
         }
-        let columns = tensor.shape().last().copied().unwrap_or(1);
+        let columns = weight.shape().last().copied().unwrap_or(1);
         Ok(Self {
             rows: data.len() / columns,
             columns,

@@ -1,0 +1,99 @@
+//! Keys and values of tokens that are not computed again: the past of what comes after them.
+
+use ort::memory::Allocator;
+use ort::session::SessionOutputs;
+use ort::value::{DynValue, Tensor};
+
+use super::failed;
+use crate::batch::TokenBatch;
+use crate::config::ModelConfig;
+use crate::error::Result;
+
+/// A longer common prefix is shared as far as this: attention after a past stores its scores.
+const LONGEST: usize = 512;
+
+/// Tokens that must be saved for a second run to be worth while.
+const LEAST_SAVED: usize = 64;
+
+/// What attention needs to know of the first tokens of a sequence.
+pub(super) struct Past {
+    tokens: usize,
+    layers: Vec<[Vec<f32>; 2]>, // keys and values, each (tokens, KV * D)
+}
+
+impl Past {
+    /// Of no token, with room for so many.
+    pub(super) fn with_room(config: &ModelConfig, tokens: usize) -> Result<Self> {
+        let elements = tokens.saturating_mul(config.key_value_size());
+        let array = || {
+            let mut array = Vec::new();
+            let reserved = array.try_reserve_exact(elements);
+            reserved.map_err(|error| failed("allocate", error))?;
+            Ok(array)
+        };
+        let layers = (0..config.num_hidden_layers()).map(|_| Ok([array()?, array()?]));
+        Ok(Self {
+            tokens: 0,
+            layers: layers.collect::<Result<_>>()?,
+        })
+    }
+
+    /// Of the `tokens` tokens whose keys and values a run gave out after its first output.
+    pub(super) fn of(tokens: usize, outputs: &SessionOutputs<'_>) -> Result<Self> {
+        let mut outputs = outputs.values().skip(1);
+        let copied = |value: ort::value::ValueRef<'_>| {
+            let array = value.try_extract_tensor::<f32>();
+            Ok(array.map_err(|error| failed("run", error))?.1.to_vec())
+        };
+        let mut layers = Vec::new();
+        while let (Some(keys), Some(values)) = (outputs.next(), outputs.next()) {
+            layers.push([copied(keys)?, copied(values)?]);
+        }
+        Ok(Self { tokens, layers })
+    }
+
+    /// Goes on with what comes after it.
+    pub(super) fn extend(&mut self, after: &Self) {
+        self.tokens += after.tokens;
+        for (all, more) in self.layers.iter_mut().zip(&after.layers) {
+            for (all, more) in all.iter_mut().zip(more) {
+                all.extend_from_slice(more);
+            }
+        }
+    }
+
+    pub(super) fn tokens(&self) -> usize {
+        self.tokens
+    }
+
+    /// Keys and values of each layer, in order.
+    pub(super) fn layers(&self) -> &[[Vec<f32>; 2]] {
+        &self.layers
+    }
+
+    /// Bytes of a token's keys and values in all layers.
+    pub(super) fn token_bytes(config: &ModelConfig) -> usize {
+        2 * config.key_value_size() * config.num_hidden_layers() * size_of::<f32>()
+    }
+}
+
+/// A layer's keys or values of no token: `(1, 0, KV * D)`.
+pub(super) fn nothing(config: &ModelConfig) -> Result<DynValue> {
+    let array = Tensor::<f32>::new(&Allocator::default(), [1, 0, config.key_value_size()]);
+    let array = array.map_err(|error| failed("allocate", error))?;
+    Ok(array.into_dyn())
+}
+
+/// Whether it pays to compute the first `tokens` tokens once for the whole batch.
+pub(super) fn pays(tokens: usize, batch: &TokenBatch) -> bool {
+    tokens * (batch.rows() - 1) >= LEAST_SAVED
+}
+
+/// How many tokens to compute once for the whole batch; 0 where that does not pay. At least one
+/// token of each sequence is left.
+pub(super) fn worth_sharing(batch: &TokenBatch) -> usize {
+    match batch.shared_prefix().min(LONGEST) {
+        shared if pays(shared, batch) => shared,
+        _ => 0,
+    }
+}
