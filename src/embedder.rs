@@ -70,6 +70,14 @@ impl Embedder {
         self.run(sequences, vec![false; sequences.len()], options)
     }
 
+    /// The token ids that [`embed`](Self::embed) would run for each text.
+    ///
+    /// # Errors
+    /// As [`embed`](Self::embed), without those of the backend.
+    pub fn token_ids(&self, texts: &[&str], options: &EmbedOptions) -> Result<Vec<Vec<u32>>> {
+        Ok(self.encoder.encode(texts, options)?.ids)
+    }
+
     /// What really runs.
     #[must_use]
     pub fn backend(&self) -> &BackendInfo {
@@ -132,7 +140,9 @@ impl Embedder {
         let tokens: Vec<usize> = sequences.iter().map(|sequence| sequence.len()).collect();
         let mut data = vec![0.0; sequences.len() * dimensions];
         let mut rows: Vec<_> = data.chunks_exact_mut(dimensions).map(Some).collect();
-        for group in batch::plan(&tokens, self.runner.max_batch_tokens()) {
+        let planning = tracing::debug_span!("plan");
+        let groups = planning.in_scope(|| batch::plan(&tokens, self.runner.max_batch_tokens()));
+        for group in groups {
             let item = |&index: &usize| Item {
                 ids: sequences[index],
                 normalization: options.normalization,

@@ -1,5 +1,7 @@
 //! The command line: what can be asked for.
 
+#[cfg(feature = "bench")]
+mod bench;
 mod choice;
 mod embed;
 mod model;
@@ -10,6 +12,8 @@ mod threads;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+#[cfg(feature = "bench")]
+pub(crate) use bench::{BenchArgs, BenchCommand, QpsArgs, StartArgs};
 pub(crate) use embed::{EmbedArgs, EmbedFormat};
 pub(crate) use model::ModelArgs;
 #[cfg(feature = "serve")]
@@ -45,6 +49,9 @@ pub(crate) enum Command {
     /// Answer HTTP requests: the embedding APIs of OpenAI, text-embeddings-inference and AkiDB
     #[cfg(feature = "serve")]
     Serve(ServeArgs),
+    /// Measure latency, throughput, memory and starts on this machine
+    #[cfg(feature = "bench")]
+    Bench(BenchArgs),
 }
 
 impl Command {
@@ -56,6 +63,8 @@ impl Command {
             Self::Info(args) => &args.model,
             #[cfg(feature = "serve")]
             Self::Serve(args) => &args.model,
+            #[cfg(feature = "bench")]
+            Self::Bench(args) => args.model(),
         }
     }
 }

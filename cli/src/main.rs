@@ -1,6 +1,8 @@
 //! `qwen3-embed`: Qwen3-Embedding vectors on the command line.
 
 mod args;
+#[cfg(feature = "bench")]
+mod bench;
 mod commands;
 mod failure;
 mod input;
@@ -10,6 +12,8 @@ mod npy;
 mod output;
 #[cfg(feature = "serve")]
 mod serve;
+#[cfg(feature = "bench")]
+mod spans;
 
 use std::process::ExitCode;
 
@@ -49,6 +53,8 @@ fn run(command: &Command) -> Result<(), Failure> {
         Command::Info(args) => commands::info(args),
         #[cfg(feature = "serve")]
         Command::Serve(args) => serve::serve(args),
+        #[cfg(feature = "bench")]
+        Command::Bench(args) => bench::bench(args),
     }
 }
 
@@ -57,6 +63,9 @@ fn start_log(command: &Command) -> Result<(), Failure> {
     match command {
         #[cfg(feature = "serve")]
         Command::Serve(args) => messages::start_server_log(args.log_format),
+        // They listen to the library themselves.
+        #[cfg(feature = "bench")]
+        Command::Bench(_) => Ok(()),
         _ => messages::start_log(),
     }
 }

@@ -3,6 +3,8 @@
 use std::io::{self, Write};
 
 use tracing_subscriber::filter::LevelFilter;
+#[cfg(feature = "bench")]
+use tracing_subscriber::{Layer, Registry, layer::SubscriberExt, util::SubscriberInitExt};
 
 #[cfg(feature = "serve")]
 use crate::args::LogFormat;
@@ -28,6 +30,22 @@ pub(crate) fn start_log() -> Result<(), Failure> {
         // It would report a closed stderr on stderr, and panic.
         .log_internal_errors(false)
         .init();
+    Ok(())
+}
+
+/// As [`start_log`], while `layer` listens to what it likes.
+#[cfg(feature = "bench")]
+pub(crate) fn start_log_beside<L>(layer: L) -> Result<(), Failure>
+where
+    L: Layer<Registry> + Send + Sync + 'static,
+{
+    let log = tracing_subscriber::fmt::layer()
+        .with_writer(io::stderr)
+        .with_target(false)
+        .without_time()
+        .log_internal_errors(false)
+        .with_filter(level(LevelFilter::WARN)?);
+    tracing_subscriber::registry().with(layer).with(log).init();
     Ok(())
 }
 

@@ -44,6 +44,7 @@ impl Mlx {
         runtime::prepare(device)?;
         let free = Some(runtime::free_memory()?);
         check_weights(MLX, checkpoint.elements(), info.precision, free)?;
+        let _span = tracing::debug_span!("convert").entered();
         let weights = Weights {
             checkpoint,
             device,
@@ -92,6 +93,7 @@ impl Mlx {
 
 fn run_whole(model: &Qwen3, batch: &TokenBatch, compute: ElementType) -> Result<HiddenRows> {
     let [rows, width] = [batch.rows(), batch.width()];
+    let _span = tracing::debug_span!("pass", rows, width).entered();
     let x = model.forward(batch.ids(), [rows, width], compute)?;
     let hidden = x.shape()[2];
     let last = batch

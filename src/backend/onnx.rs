@@ -63,6 +63,8 @@ pub(crate) struct Options {
     pub(crate) pinned: Vec<usize>,
     /// The directory of quantised weights, instead of the user's.
     pub(crate) quantized_cache: Option<PathBuf>,
+    /// What the names of the library's own profiles begin with; none are written without it.
+    pub(crate) profile: Option<PathBuf>,
 }
 
 /// A Qwen3 model held by ONNX Runtime.

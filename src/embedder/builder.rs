@@ -188,6 +188,15 @@ impl EmbedderBuilder {
         self
     }
 
+    /// Has ONNX Runtime time each operator of each run and write, when the embedder is dropped, a
+    /// file in Chrome's trace format for each of its sessions, whose name begins with `prefix`. Runs
+    /// take longer then, and the file grows with each.
+    #[cfg(feature = "onnx")]
+    pub fn onnxruntime_profile(mut self, prefix: impl Into<PathBuf>) -> Self {
+        self.request.onnx.profile = Some(prefix.into());
+        self
+    }
+
     /// Makes [`build`](Self::build) fail where no accelerator can be used, instead of running on
     /// the processor.
     pub fn require_accelerator(mut self) -> Self {
@@ -305,6 +314,7 @@ fn open_checkpoint(
     pooling: Option<Pooling>,
     open: impl FnOnce(&ModelConfig, &Checkpoint) -> Result<Box<dyn Backend>>,
 ) -> Result<Opened> {
+    let mapping = tracing::debug_span!("map").entered();
     let config = ModelConfig::from_file(&dir.join("config.json"))?;
     let declared = modules::read(dir)?;
     declared.check_last_token()?;
@@ -315,12 +325,18 @@ fn open_checkpoint(
             found: found.to_string(),
         });
     }
-    let tokenizer = Tokenizer::from_dir(dir, config.vocab_size(), Instructions::Qwen3)?;
-    let checkpoint = Checkpoint::open(dir, &config)?;
+    drop(mapping);
+    let tokenizer = read_tokenizer(dir, config.vocab_size(), Instructions::Qwen3)?;
+    let mapping = tracing::debug_span!("map");
+    let checkpoint = mapping.in_scope(|| Checkpoint::open(dir, &config))?;
     let context = config.max_position_embeddings();
     let backend = open(&config, &checkpoint)?;
+    let precision = backend.info().precision;
+    let identifying = tracing::debug_span!("identify");
+    let weights =
+        identifying.in_scope(|| fingerprint::of_checkpoint(&config, &checkpoint, precision))?;
     Ok(Opened {
-        weights: fingerprint::of_checkpoint(&config, &checkpoint, backend.info().precision)?,
+        weights,
         backend,
         max_tokens: declared.max_tokens.map_or(context, |n| n.min(context)),
         config: config.into(),
@@ -330,7 +346,7 @@ fn open_checkpoint(
 
 fn open_onnx(dir: &Path, model: &OnnxModel, request: &Request) -> Result<Opened> {
     let config = model.config().clone();
-    let tokenizer = Tokenizer::from_dir(dir, config.vocab_size(), model.instructions())?;
+    let tokenizer = read_tokenizer(dir, config.vocab_size(), model.instructions())?;
     Ok(Opened {
         backend: select::open_onnx(request, model)?,
         weights: fingerprint::of_onnx(model)?,
@@ -338,6 +354,11 @@ fn open_onnx(dir: &Path, model: &OnnxModel, request: &Request) -> Result<Opened>
         config,
         tokenizer,
     })
+}
+
+fn read_tokenizer(dir: &Path, vocab_size: usize, instructions: Instructions) -> Result<Tokenizer> {
+    tracing::debug_span!("tokenizer")
+        .in_scope(|| Tokenizer::from_dir(dir, vocab_size, instructions))
 }
 
 /// A model's files and name.

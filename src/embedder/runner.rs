@@ -39,7 +39,10 @@ impl Runner {
     pub(crate) fn run(&mut self, items: &mut [Item<'_>]) -> Result<Vec<Result<()>>> {
         let sequences: Vec<&[u32]> = items.iter().map(|item| item.ids).collect();
         let batch = TokenBatch::new(&sequences, self.vocab_size)?;
-        match self.backend.forward(&batch) {
+        let (rows, width) = (batch.rows(), batch.width());
+        let tokens: usize = batch.lengths().iter().sum();
+        let span = tracing::debug_span!("forward", rows, width, tokens);
+        match span.in_scope(|| self.backend.forward(&batch)) {
             Ok(rows) => self.finish(items, &rows),
             Err(Error::BatchTooLarge { .. }) if items.len() > 1 => self.run_alone(items),
             Err(error) => Ok(vec![Err(own(error)?)]),
@@ -58,6 +61,7 @@ impl Runner {
     }
 
     fn finish(&mut self, items: &mut [Item<'_>], rows: &HiddenRows) -> Result<Vec<Result<()>>> {
+        let _span = tracing::debug_span!("finish").entered();
         let rows = items.iter_mut().zip(rows.rows()).enumerate();
         rows.map(|(index, (item, row))| {
             if vector::defect(row, item.out.len()).is_none() {
@@ -78,7 +82,8 @@ impl Runner {
             "not a finite vector; running the input alone in f32"
         );
         let batch = TokenBatch::new(&[item.ids], self.vocab_size)?;
-        let rows = match self.backend.forward_f32(&batch) {
+        let span = tracing::debug_span!("forward", rows = 1, width = tokens, tokens);
+        let rows = match span.in_scope(|| self.backend.forward_f32(&batch)) {
             Ok(rows) => rows,
             Err(error) => return Ok(Err(own(error)?)),
         };

@@ -32,6 +32,7 @@ enum Rows {
 /// The whole model. Its one output holds the last tokens' rows after the final norm `(B, hidden)`;
 /// that of [`Form::Prefix`] has one for each layer's keys and one for its values, in order.
 pub(super) fn qwen3(weights: &mut dyn Weights, config: &ModelConfig, form: Form) -> Result<Built> {
+    let _span = tracing::debug_span!("build").entered();
     let mut graph = Qwen3::new(weights, config, form)?;
     let mut x = graph.embed_tokens()?;
     let last = config.num_hidden_layers() - 1;

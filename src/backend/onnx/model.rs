@@ -249,6 +249,7 @@ impl Model {
                 }
             }
         };
+        let _span = tracing::debug_span!("pass", rows = batch.rows(), width = batch.width()).entered();
         let prefix = prefix.unwrap_or(&self.nothing);
         let inputs = inputs(form, batch, prefix, &mut self.rope);
         let inputs = inputs.map_err(|error| failed("run", error))?;

@@ -93,6 +93,7 @@ impl Cache {
 
     fn try_read(&self) -> io::Result<(String, Store)> {
         let (file, len) = file::open(&self.path)?;
+        tracing::debug!(file = %self.path.display(), "reading the quantised weights");
         let mut file = BufReader::new(file);
         let header = read_header(&mut file, len)?;
         if header.key != self.key {
