@@ -27,9 +27,6 @@ use chart::Chart;
 use report::{CaseReport, Report};
 use run::Rounds;
 
-pub(crate) use machine::Machine;
-pub(crate) use statistics::{Sorted, milliseconds};
-
 /// Runs what was asked for.
 pub(crate) fn bench(args: &BenchArgs) -> Result<(), Failure> {
     let collector = Collector::default();

@@ -10,7 +10,7 @@ use tracing_subscriber::{Layer, Registry, layer::SubscriberExt, util::Subscriber
 use crate::args::LogFormat;
 use crate::failure::Failure;
 
-const LOG: &str = "QWEN3_EMBED_LOG";
+pub(crate) const LOG: &str = "QWEN3_EMBED_LOG";
 
 /// Writes `kind: text` to stderr as one line.
 pub(crate) fn line(kind: &str, text: &str) {

@@ -286,12 +286,15 @@ impl EmbedderBuilder {
     fn build_from(self, open: impl FnOnce(&Path) -> Result<Opened>) -> Result<Embedder> {
         let found = self.source.resolve()?;
         let opened = open(&found.dir)?;
-        let space = fingerprint::space(fingerprint::Parts {
-            dir: &found.dir,
-            hub: found.hub,
-            config: &opened.config,
-            tokenizer: &opened.tokenizer,
-            weights: opened.weights,
+        let identifying = tracing::debug_span!("identify");
+        let space = identifying.in_scope(|| {
+            fingerprint::space(fingerprint::Parts {
+                dir: &found.dir,
+                hub: found.hub,
+                config: &opened.config,
+                tokenizer: &opened.tokenizer,
+                weights: opened.weights,
+            })
         })?;
         let runner = Runner {
             backend: opened.backend,

@@ -1,10 +1,10 @@
 //! Charts of a report: throughput over batch and length, latencies by percentile.
 
 use std::error::Error;
-use std::ops::Range;
 use std::path::Path;
 
 use plotters::coord::Shift;
+use plotters::coord::ranged1d::{AsRangedCoord, Ranged, ValueFormatter};
 use plotters::prelude::*;
 
 use super::report::{self, Report};
@@ -104,10 +104,11 @@ fn throughput(area: &Area<'_>, title: &str, report: &Report<'_>) -> Drawn {
         (format!("{length} tokens"), points.collect())
     };
     let lines: Vec<Line> = lengths.iter().map(line).collect();
-    lines_over(area, title, &lines, "texts")
+    let top = values(&lines, |point| point.1).fold(1.0, f64::max);
+    lines_over(area, title, &lines, "texts", 0.0..top * 1.05)
 }
 
-/// A line for each case, over the percentile.
+/// A line for each case, over the percentile. Cases differ by orders of magnitude.
 fn latencies(area: &Area<'_>, title: &str, report: &Report<'_>) -> Drawn {
     let lines: Vec<Line> = report
         .cases
@@ -118,21 +119,40 @@ fn latencies(area: &Area<'_>, title: &str, report: &Report<'_>) -> Drawn {
             (case.case.clone(), points.to_vec())
         })
         .collect();
-    lines_over(area, title, &lines, "percentile")
+    let times = || values(&lines, |point| point.1).filter(|&time| time > 0.0);
+    let least = times().fold(f64::INFINITY, f64::min).min(1.0);
+    let most = times().fold(1.0, f64::max);
+    let times = (least * 0.9..most * 1.1).log_scale();
+    lines_over(area, title, &lines, "percentile", times)
 }
 
-/// The vertical axis is logarithmic: cases differ by orders of magnitude.
-fn lines_over(area: &Area<'_>, title: &str, lines: &[Line], x: &str) -> Drawn {
-    let points = || lines.iter().flat_map(|(_, points)| points);
-    let across = spanned(points().map(|point| point.0), 0.0);
-    let up = spanned(points().map(|point| point.1), 0.1);
+fn values(lines: &[Line], of: fn(&(f64, f64)) -> f64) -> impl Iterator<Item = f64> {
+    lines.iter().flat_map(|(_, points)| points).map(of)
+}
+
+/// `up` is the range of the vertical axis.
+fn lines_over<Y>(area: &Area<'_>, title: &str, lines: &[Line], x: &str, up: Y) -> Drawn
+where
+    Y: AsRangedCoord<Value = f64>,
+    Y::CoordDescType: Ranged<ValueType = f64> + ValueFormatter<f64>,
+{
+    let across = values(lines, |point| point.0);
+    let (least, most) = across.fold((f64::MAX, 0.0), |(least, most), x| {
+        (x.min(least), x.max(most))
+    });
+    // An axis has a length, also where there is one point or none.
+    let across = least.min(most)..most + 0.01;
     let mut chart = ChartBuilder::on(area)
         .caption(title, ("sans-serif", 20))
         .margin(12)
         .x_label_area_size(36)
         .y_label_area_size(72)
-        .build_cartesian_2d(across, up.log_scale())?;
-    chart.configure_mesh().x_desc(x).draw()?;
+        .build_cartesian_2d(across, up)?;
+    chart
+        .configure_mesh()
+        .max_light_lines(0)
+        .x_desc(x)
+        .draw()?;
     for (number, (name, points)) in lines.iter().enumerate() {
         let colour = Palette99::pick(number).to_rgba();
         chart
@@ -144,19 +164,9 @@ fn lines_over(area: &Area<'_>, title: &str, lines: &[Line], x: &str) -> Drawn {
     }
     chart
         .configure_series_labels()
+        .position(SeriesLabelPosition::UpperLeft)
         .background_style(WHITE.mix(0.8))
         .border_style(BLACK)
         .draw()?;
     Ok(())
-}
-
-/// From the least to the greatest value, a part of each wider on both sides; never empty.
-fn spanned(values: impl Iterator<Item = f64> + Clone, wider: f64) -> Range<f64> {
-    let least = values.clone().fold(f64::INFINITY, f64::min);
-    let most = values.fold(f64::NEG_INFINITY, f64::max);
-    match least < most {
-        true => least * (1.0 - wider)..most * (1.0 + wider),
-        false if least.is_finite() => least * 0.9..least * 1.1 + 1e-6,
-        false => 1.0..2.0,
-    }
 }

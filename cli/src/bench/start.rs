@@ -16,6 +16,7 @@ use super::statistics::{Sorted, milliseconds};
 use crate::args::StartArgs;
 use crate::commands::{table, write_json};
 use crate::failure::Failure;
+use crate::messages;
 use crate::model::Model;
 use crate::output::Output;
 use crate::spans::Collector;
@@ -62,15 +63,21 @@ pub(super) fn start(args: &StartArgs, collector: &Collector) -> Result<(), Failu
     let model = Model::find(&args.model)?;
     let before = machine::load();
     // Quantises where that is due, and tells which files are read.
-    let first = spawn(&model.dir)?;
+    let first = run(again(&model.dir)?)?;
+    let next = || -> Result<Started, Failure> {
+        let mut command = again(&model.dir)?;
+        // What the first start has warned of need not be said again.
+        command.env(messages::LOG, "error");
+        run(command)
+    };
     let (mut cold, mut warm) = (Vec::new(), Vec::new());
     let mut refusal = None;
     for _ in 0..args.rounds.get() {
         match page_cache::drop_files(&first.once.files(&model.dir)) {
-            Ok(()) => cold.push(spawn(&model.dir)?),
+            Ok(()) => cold.push(next()?),
             Err(error) => refusal = Some(error.to_string()),
         }
-        warm.push(spawn(&model.dir)?);
+        warm.push(next()?);
     }
     let cold = (!cold.is_empty()).then(|| Kind::of(&cold));
     let report = Report {
@@ -90,19 +97,23 @@ pub(super) fn start(args: &StartArgs, collector: &Collector) -> Result<(), Failu
     })
 }
 
-/// Runs this program again, to start once with the model in `dir`.
-fn spawn(dir: &Path) -> Result<Started, Failure> {
-    let failed = |error| Failure::io("starting a process", &error);
-    let program = env::current_exe().map_err(failed)?;
-    let begun = Instant::now();
-    let mut child = Command::new(program)
+/// This program again, to start once with the model in `dir`.
+fn again(dir: &Path) -> Result<Command, Failure> {
+    let program = env::current_exe().map_err(|error| Failure::io("this program", &error))?;
+    let mut command = Command::new(program);
+    command
         .args(env::args_os().skip(1))
         .arg("--once")
         .arg(dir)
         .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .map_err(failed)?;
+        .stdout(Stdio::piped());
+    Ok(command)
+}
+
+fn run(mut command: Command) -> Result<Started, Failure> {
+    let failed = |error| Failure::io("starting a process", &error);
+    let begun = Instant::now();
+    let mut child = command.spawn().map_err(failed)?;
     let mut line = String::new();
     if let Some(stdout) = child.stdout.take() {
         BufReader::new(stdout)
