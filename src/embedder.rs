@@ -4,8 +4,10 @@ mod builder;
 mod encoder;
 mod runner;
 
-use crate::backend::{BackendInfo, MemoryUse};
-use crate::batch;
+use std::path::Path;
+
+use crate::backend::{BackendInfo, MemoryUse, Peaks};
+use crate::batch::{self, TokenBatch};
 use crate::error::{Error, Result};
 use crate::fingerprint::Space;
 use crate::model::EmbeddingConfig;
@@ -108,6 +110,34 @@ impl Embedder {
     /// [`Error::Backend`] when the native library fails.
     pub fn memory(&self) -> Result<MemoryUse> {
         self.runner.backend().memory()
+    }
+
+    /// What the device reaches at best, measured now, in about a second: the roofline under which
+    /// a forward pass lies.
+    ///
+    /// # Errors
+    /// [`Error::Backend`] when the native library fails.
+    pub fn peaks(&mut self) -> Result<Peaks> {
+        self.runner.backend.peaks()
+    }
+
+    /// Runs the texts as one batch while Metal records what the GPU does into `file`, a new
+    /// `.gputrace` for Xcode. Run them once before, so that nothing is recorded that only a first
+    /// pass does.
+    ///
+    /// # Errors
+    /// As [`embed`](Self::embed); [`Error::BackendUnavailable`] where no Metal runs the model, or
+    /// where the variable is not set that lets Metal record.
+    pub fn capture_gpu_trace(
+        &mut self,
+        file: impl AsRef<Path>,
+        texts: &[&str],
+        options: &EmbedOptions,
+    ) -> Result<()> {
+        let ids = self.token_ids(texts, options)?;
+        let sequences: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
+        let batch = TokenBatch::new(&sequences, self.runner.vocab_size)?;
+        self.runner.backend.capture(file.as_ref(), &batch).map(drop)
     }
 
     /// The space of the vectors that `options` give: what a database must find unchanged before it

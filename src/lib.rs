@@ -43,8 +43,9 @@
 //! `rows` times `width` are the tokens that were computed. Where nobody listens they cost next to nothing.
 //!
 //! At level trace the MLX backend evaluates each operation by itself, which is slow, and tells its
-//! time: events `op` with the fields `op`, `layer`, `shape` and `ns`, of the target
-//! `qwen3_embedding::op`.
+//! time: events with the fields `op`, `inputs` (for each its number of dimensions, then these), `output`,
+//! `element_type` and `ns`, of the target
+//! `qwen3_embedding::op`, within spans `layer` of the same target with the field `index`.
 
 #[cfg(target_endian = "big")]
 compile_error!("checkpoints are little-endian and are copied as they are");
@@ -79,7 +80,8 @@ mod vector;
 pub use backend::Waiting;
 pub use backend::execution_provider::ExecutionProvider;
 pub use backend::{
-    Backend, BackendChoice, BackendInfo, Device, DeviceKind, HiddenRows, MemoryUse, Precision,
+    Backend, BackendChoice, BackendInfo, Device, DeviceKind, HiddenRows, MemoryUse, Peaks,
+    Precision,
 };
 pub use batch::{TokenBatch, plan};
 pub use checkpoint::{Checkpoint, Tensor};

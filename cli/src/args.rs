@@ -5,6 +5,8 @@ mod bench;
 mod choice;
 mod embed;
 mod model;
+#[cfg(feature = "bench")]
+mod profile;
 #[cfg(feature = "serve")]
 mod serve;
 #[cfg(feature = "onnx")]
@@ -16,6 +18,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use bench::{BenchArgs, BenchCommand, QpsArgs, StartArgs};
 pub(crate) use embed::{EmbedArgs, EmbedFormat};
 pub(crate) use model::ModelArgs;
+#[cfg(feature = "bench")]
+pub(crate) use profile::ProfileArgs;
 #[cfg(feature = "serve")]
 pub(crate) use serve::{Limits, LogFormat, ServeArgs};
 
@@ -52,6 +56,9 @@ pub(crate) enum Command {
     /// Measure latency, throughput, memory and starts on this machine
     #[cfg(feature = "bench")]
     Bench(BenchArgs),
+    /// Show where the time of a forward pass goes, by operation and layer
+    #[cfg(feature = "bench")]
+    Profile(ProfileArgs),
 }
 
 impl Command {
@@ -65,6 +72,8 @@ impl Command {
             Self::Serve(args) => &args.model,
             #[cfg(feature = "bench")]
             Self::Bench(args) => args.model(),
+            #[cfg(feature = "bench")]
+            Self::Profile(args) => &args.model,
         }
     }
 }

@@ -27,6 +27,10 @@ use chart::Chart;
 use report::{CaseReport, Report};
 use run::Rounds;
 
+pub(crate) use machine::Machine;
+pub(crate) use statistics::milliseconds;
+pub(crate) use workload::equal_texts;
+
 /// Runs what was asked for.
 pub(crate) fn bench(args: &BenchArgs) -> Result<(), Failure> {
     let collector = Collector::default();

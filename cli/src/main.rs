@@ -10,6 +10,8 @@ mod messages;
 mod model;
 mod npy;
 mod output;
+#[cfg(feature = "bench")]
+mod profile;
 #[cfg(feature = "serve")]
 mod serve;
 #[cfg(feature = "bench")]
@@ -55,6 +57,8 @@ fn run(command: &Command) -> Result<(), Failure> {
         Command::Serve(args) => serve::serve(args),
         #[cfg(feature = "bench")]
         Command::Bench(args) => bench::bench(args),
+        #[cfg(feature = "bench")]
+        Command::Profile(args) => profile::profile(args),
     }
 }
 
@@ -65,7 +69,7 @@ fn start_log(command: &Command) -> Result<(), Failure> {
         Command::Serve(args) => messages::start_server_log(args.log_format),
         // They listen to the library themselves.
         #[cfg(feature = "bench")]
-        Command::Bench(_) => Ok(()),
+        Command::Bench(_) | Command::Profile(_) => Ok(()),
         _ => messages::start_log(),
     }
 }

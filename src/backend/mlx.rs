@@ -3,14 +3,20 @@
 #[cfg(test)]
 pub(super) mod admission_tests;
 mod array;
+mod capture;
 mod ffi;
 #[cfg(test)]
 mod op_tests;
+mod op_trace;
+mod peaks;
 mod qwen3;
 mod runtime;
 mod weights;
 
+use std::path::Path;
+
 use super::admission::{check_weights, run_admitted};
+use super::peaks::Peaks;
 use super::{Backend, BackendInfo, DeviceKind, HiddenRows, MemoryUse};
 use crate::batch::TokenBatch;
 use crate::checkpoint::Checkpoint;
@@ -128,6 +134,15 @@ impl Backend for Mlx {
             cached: Some(of("cache_memory", bridge::cache_memory())?),
             peak: Some(of("peak_memory", bridge::peak_memory())?),
         })
+    }
+
+    fn peaks(&mut self) -> Result<Peaks> {
+        let device = runtime::to_bridge(self.info.device);
+        peaks::measure(device, element_type(self.info.precision))
+    }
+
+    fn capture(&mut self, file: &Path, batch: &TokenBatch) -> Result<HiddenRows> {
+        capture::around(file, || self.forward(batch))
     }
 }
 

@@ -11,6 +11,7 @@ mod model;
 #[cfg(test)]
 mod model_tests;
 mod ops;
+mod peaks;
 mod placement;
 mod prefix;
 mod providers;
@@ -26,6 +27,7 @@ use std::path::PathBuf;
 
 use super::admission::{check_weights, run_admitted};
 use super::execution_provider::ExecutionProvider;
+use super::peaks::Peaks;
 use super::{Backend, BackendInfo, Device, HiddenRows, MemoryUse, Precision};
 use crate::batch::TokenBatch;
 use crate::checkpoint::Checkpoint;
@@ -223,6 +225,13 @@ impl Backend for Onnx {
             cached: None,
             peak: None,
         })
+    }
+
+    fn peaks(&mut self) -> Result<Peaks> {
+        match &self.model {
+            Some(model) => model.peaks(self.info.precision),
+            None => Ok(Peaks::default()),
+        }
     }
 }
 

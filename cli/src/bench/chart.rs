@@ -148,11 +148,7 @@ where
         .x_label_area_size(36)
         .y_label_area_size(72)
         .build_cartesian_2d(across, up)?;
-    chart
-        .configure_mesh()
-        .max_light_lines(0)
-        .x_desc(x)
-        .draw()?;
+    chart.configure_mesh().max_light_lines(0).x_desc(x).draw()?;
     for (number, (name, points)) in lines.iter().enumerate() {
         let colour = Palette99::pick(number).to_rgba();
         chart

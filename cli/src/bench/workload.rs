@@ -43,7 +43,7 @@ pub(super) fn cases(args: &BenchArgs, embedder: &Embedder) -> Result<Vec<Case>, 
                 name: format!("{batch}x{length}"),
                 batch,
                 length: Some(length),
-                requests: vec![texts(embedder, &vec![length; batch])?],
+                requests: vec![equal_texts(embedder, batch, length)?],
                 options: EmbedOptions::default(),
             });
         }
@@ -106,6 +106,15 @@ fn texts(embedder: &Embedder, lengths: &[usize]) -> Result<Vec<String>, Failure>
     texts
         .map(|(&length, number)| text(embedder, &mut rng, number, length))
         .collect()
+}
+
+/// Texts of `length` tokens each.
+pub(crate) fn equal_texts(
+    embedder: &Embedder,
+    batch: usize,
+    length: usize,
+) -> Result<Vec<String>, Failure> {
+    texts(embedder, &vec![length; batch])
 }
 
 /// Words that are `tokens` tokens together with the EOS, or the nearest number below.

@@ -145,7 +145,9 @@ impl Qwen3 {
         compute: ElementType,
     ) -> Result<Array> {
         let mut x = self.embed_tokens.take_rows(ids, &shape)?.astype(compute)?;
-        for layer in &self.layers {
+        for (index, layer) in self.layers.iter().enumerate() {
+            let _span =
+                tracing::trace_span!(target: "qwen3_embedding::op", "layer", index).entered();
             x = layer.forward(&x)?;
         }
         Ok(x)

@@ -113,6 +113,7 @@ impl<'a> Qwen3<'a> {
     /// `(T, hidden)` to itself, or to `(B, hidden)`.
     fn block(&mut self, layer: usize, x: &str, rows: Rows) -> Result<Value> {
         let key = |name: &str| format!("layers.{layer}.{name}.weight");
+        self.ops.set_scope(format!("layers.{layer}/"));
         let normed = self.normed(x, &key("input_layernorm"))?;
         let attended = self.self_attn(layer, &normed, rows)?;
         let x = match rows {
@@ -123,7 +124,9 @@ impl<'a> Qwen3<'a> {
 
         let normed = self.normed(&x, &key("post_attention_layernorm"))?;
         let transformed = self.mlp(layer, Input::new(normed, rows))?;
-        self.add(|ops| ops.add(&x, &transformed))
+        let x = self.add(|ops| ops.add(&x, &transformed))?;
+        self.ops.set_scope("");
+        Ok(x)
     }
 
     /// RMS norm of each head of `(T, heads * D)`, as `(T, heads, D)`.

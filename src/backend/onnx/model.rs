@@ -7,6 +7,7 @@ use super::graph::{self, Form};
 use super::inputs::inputs;
 use super::int8::Finish;
 use super::library::Library;
+use super::peaks;
 use super::prefix::{self, Prefix};
 use super::providers::Provider;
 use super::rope::Rope;
@@ -15,8 +16,10 @@ use super::threads::Threads;
 use super::weights::{FloatWeights, Weights};
 use crate::backend::HiddenRows;
 use crate::backend::admission::{Attention, Need};
+use crate::backend::peaks::Peaks;
 use crate::batch::TokenBatch;
 use crate::config::ModelConfig;
+use crate::dtype::Dtype;
 use crate::error::Result;
 
 /// The longest sequences that the standard operator attends over; from here on the one that stores
@@ -161,6 +164,11 @@ impl Model {
         }
     }
 
+    /// What its library and threads reach at best.
+    pub(super) fn peaks(&self, precision: Dtype) -> Result<Peaks> {
+        peaks::measure(self.library, &self.provider, &self.threads, precision)
+    }
+
     /// Runs the batch by its [`Route`].
     pub(super) fn run(&mut self, batch: &TokenBatch) -> Result<HiddenRows> {
         match self.route(batch) {
@@ -249,7 +257,8 @@ impl Model {
                 }
             }
         };
-        let _span = tracing::debug_span!("pass", rows = batch.rows(), width = batch.width()).entered();
+        let _span =
+            tracing::debug_span!("pass", rows = batch.rows(), width = batch.width()).entered();
         let prefix = prefix.unwrap_or(&self.nothing);
         let inputs = inputs(form, batch, prefix, &mut self.rope);
         let inputs = inputs.map_err(|error| failed("run", error))?;
