@@ -2,9 +2,10 @@
 
 use std::io::{self, Write};
 
+use tracing::Subscriber;
 use tracing_subscriber::filter::LevelFilter;
 #[cfg(feature = "bench")]
-use tracing_subscriber::{Layer, Registry, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{Layer, Registry, layer::SubscriberExt};
 
 #[cfg(feature = "serve")]
 use crate::args::LogFormat;
@@ -22,15 +23,15 @@ pub(crate) fn line(kind: &str, text: &str) {
 /// Sends the library's events to stderr: warnings, or from the level that the environment names.
 pub(crate) fn start_log() -> Result<(), Failure> {
     let level = level(LevelFilter::WARN)?;
-    tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt()
         .with_writer(io::stderr)
         .with_max_level(level)
         .with_target(false)
+        .with_ansi(false)
         .without_time()
         // It would report a closed stderr on stderr, and panic.
-        .log_internal_errors(false)
-        .init();
-    Ok(())
+        .log_internal_errors(false);
+    listen(log.finish())
 }
 
 /// As [`start_log`], while `layer` listens to what it likes.
@@ -42,11 +43,11 @@ where
     let log = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
         .with_target(false)
+        .with_ansi(false)
         .without_time()
         .log_internal_errors(false)
         .with_filter(level(LevelFilter::WARN)?);
-    tracing_subscriber::registry().with(layer).with(log).init();
-    Ok(())
+    listen(tracing_subscriber::registry().with(layer).with(log))
 }
 
 /// Sends the server's and the library's events to stderr, with their times: from info, or from
@@ -60,10 +61,15 @@ pub(crate) fn start_server_log(format: LogFormat) -> Result<(), Failure> {
         .with_ansi(false)
         .log_internal_errors(false);
     match format {
-        LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().flatten_event(true).init(),
+        LogFormat::Text => listen(log.finish()),
+        LogFormat::Json => listen(log.json().flatten_event(true).finish()),
     }
-    Ok(())
+}
+
+/// Not the subscriber's own `init`, which would also send on what other libraries write to `log`.
+fn listen(subscriber: impl Subscriber + Send + Sync) -> Result<(), Failure> {
+    tracing::subscriber::set_global_default(subscriber)
+        .map_err(|error| Failure::Runtime(format!("starting the log: {error}")))
 }
 
 fn level(default: LevelFilter) -> Result<LevelFilter, Failure> {

@@ -1,6 +1,8 @@
 //! `bench`: real runs of a few rounds on the built-in model, their output and what they refuse.
 #![cfg(all(feature = "bench", feature = "onnx"))]
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::fs;

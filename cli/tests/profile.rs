@@ -1,6 +1,8 @@
 //! `profile`: operations and layers of the built-in model, the traces, and what it refuses.
 #![cfg(feature = "bench")]
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::fs;
