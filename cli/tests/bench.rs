@@ -1,7 +1,6 @@
 //! `bench`: real runs of a few rounds on the built-in model, their output and what they refuse.
 #![cfg(all(feature = "bench", feature = "onnx"))]
-
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod support;
 

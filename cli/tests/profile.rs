@@ -1,7 +1,6 @@
 //! `profile`: operations and layers of the built-in model, the traces, and what it refuses.
 #![cfg(feature = "bench")]
-
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod support;
 
