@@ -1,6 +1,12 @@
 //! The C++ half of the bridge to MLX.
 
-const SOURCES: [&str; 3] = ["cpp/array.cpp", "cpp/device.cpp", "cpp/ops.cpp"];
+const SOURCES: [&str; 5] = [
+    "cpp/array.cpp",
+    "cpp/capture.cpp",
+    "cpp/device.cpp",
+    "cpp/inspect.cpp",
+    "cpp/ops.cpp",
+];
 
 pub(crate) fn compile() {
     println!("cargo::rerun-if-changed=cpp");

@@ -7,16 +7,20 @@ pub(crate) mod execution_provider;
 mod mlx;
 #[cfg(feature = "onnx")]
 mod onnx;
+mod peaks;
 #[cfg(any(feature = "mlx", feature = "onnx"))]
 mod prefix_cache;
 pub(crate) mod select;
 
 #[cfg(feature = "onnx")]
 pub use onnx::Waiting;
+pub use peaks::Peaks;
+
+use std::path::Path;
 
 use crate::batch::TokenBatch;
 use crate::dtype::Dtype;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use execution_provider::ExecutionProvider;
 
 /// One model on one device. Owned by one thread for its whole life; not required to be `Send`.
@@ -47,6 +51,32 @@ pub trait Backend {
 
     /// What was computed since the model was loaded.
     fn work(&self) -> Work;
+
+    /// What this backend reaches at best on its device, measured now, in about a second; nothing
+    /// where it does not measure that.
+    ///
+    /// # Errors
+    /// [`Error::Backend`] when the native library fails.
+    fn peaks(&mut self) -> Result<Peaks> {
+        Ok(Peaks::default())
+    }
+
+    /// As [`forward`](Backend::forward), while the device's own tools record what it runs into
+    /// `file`, which must not exist.
+    ///
+    /// # Errors
+    /// As [`forward`](Backend::forward); [`Error::BackendUnavailable`] where there is no such tool,
+    /// or where it was not enabled before the process began.
+    fn capture(&mut self, file: &Path, batch: &TokenBatch) -> Result<HiddenRows> {
+        let _ = (file, batch);
+        Err(Error::BackendUnavailable {
+            backend: "a GPU trace".to_owned(),
+            reason: format!(
+                "Metal records it, and this model runs on {}",
+                self.info().backend
+            ),
+        })
+    }
 }
 
 /// Final-normed rows, not L2-normalised: row-major `[rows, hidden]`.

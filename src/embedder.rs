@@ -4,8 +4,10 @@ mod builder;
 mod encoder;
 mod runner;
 
-use crate::backend::{BackendInfo, MemoryUse, Work};
-use crate::batch::{self, Row};
+use std::path::Path;
+
+use crate::backend::{BackendInfo, MemoryUse, Peaks, Work};
+use crate::batch::{self, Row, TokenBatch};
 use crate::error::{Error, Result};
 use crate::fingerprint::Space;
 use crate::model::EmbeddingConfig;
@@ -73,6 +75,14 @@ impl Embedder {
         self.run(&rows, vec![false; rows.len()], options)
     }
 
+    /// The token ids that [`embed`](Self::embed) would run for each text.
+    ///
+    /// # Errors
+    /// As [`embed`](Self::embed), without those of the backend.
+    pub fn token_ids(&self, texts: &[&str], options: &EmbedOptions) -> Result<Vec<Vec<u32>>> {
+        Ok(self.encoder.encode(texts, options)?.ids)
+    }
+
     /// What really runs.
     #[must_use]
     pub fn backend(&self) -> &BackendInfo {
@@ -111,6 +121,34 @@ impl Embedder {
         self.runner.backend().work()
     }
 
+    /// What the device reaches at best, measured now, in about a second: the roofline under which
+    /// a forward pass lies.
+    ///
+    /// # Errors
+    /// [`Error::Backend`] when the native library fails.
+    pub fn peaks(&mut self) -> Result<Peaks> {
+        self.runner.backend.peaks()
+    }
+
+    /// Runs the texts as one batch while Metal records what the GPU does into `file`, a new
+    /// `.gputrace` for Xcode. Run them once before, so that nothing is recorded that only a first
+    /// pass does.
+    ///
+    /// # Errors
+    /// As [`embed`](Self::embed); [`Error::BackendUnavailable`] where no Metal runs the model, or
+    /// where the variable is not set that lets Metal record.
+    pub fn capture_gpu_trace(
+        &mut self,
+        file: impl AsRef<Path>,
+        texts: &[&str],
+        options: &EmbedOptions,
+    ) -> Result<()> {
+        let ids = self.token_ids(texts, options)?;
+        let sequences: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
+        let batch = TokenBatch::new(&sequences, self.runner.vocab_size)?;
+        self.runner.backend.capture(file.as_ref(), &batch).map(drop)
+    }
+
     /// The space of the vectors that `options` give: what a database must find unchanged before it
     /// compares them with those that it holds.
     ///
@@ -140,7 +178,9 @@ impl Embedder {
         let dimensions = self.encoder.dimensions(options)?;
         let mut data = vec![0.0; rows.len() * dimensions];
         let mut vectors: Vec<_> = data.chunks_exact_mut(dimensions).map(Some).collect();
-        for group in batch::plan(rows, self.runner.max_batch_tokens()) {
+        let planning = tracing::debug_span!("plan");
+        let groups = planning.in_scope(|| batch::plan(rows, self.runner.max_batch_tokens()));
+        for group in groups {
             let item = |&index: &usize| Item {
                 row: rows[index],
                 normalization: options.normalization,

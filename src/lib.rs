@@ -33,6 +33,19 @@
 //! - `hub` (default): models by id, downloaded into the standard Hugging Face cache.
 //! - `service` (default): [`service::Service`], for concurrent callers from any async runtime, and
 //!   [`provider`], the trait by which a vector database imports it.
+//!
+//! # Where the time goes
+//! Spans of [`tracing`] at level debug, with the target `qwen3_embedding` and what lies below it,
+//! tell. While a model loads: `map` (its files opened and checked), `tokenizer`, `library` (the
+//! native one), `convert` (weights read, converted, fused), `build` (the native library's graphs)
+//! and `identify`. For each call: `tokenise`, `plan`, `forward` with the fields `rows`, `width` and
+//! `tokens`, and `finish`; within `forward` a `pass` for each run of the native library, whose
+//! `rows` times `width` are the tokens that were computed. Where nobody listens they cost next to nothing.
+//!
+//! At level trace the MLX backend evaluates each operation by itself, which is slow, and tells its
+//! time: events with the fields `op`, `inputs` (for each its number of dimensions, then these), `output`,
+//! `element_type` and `ns`, of the target
+//! `qwen3_embedding::op`, within spans `layer` of the same target with the field `index`.
 
 #[cfg(target_endian = "big")]
 compile_error!("checkpoints are little-endian and are copied as they are");
@@ -70,7 +83,8 @@ mod vector;
 pub use backend::Waiting;
 pub use backend::execution_provider::ExecutionProvider;
 pub use backend::{
-    Backend, BackendChoice, BackendInfo, Device, DeviceKind, HiddenRows, MemoryUse, Precision, Work,
+    Backend, BackendChoice, BackendInfo, Device, DeviceKind, HiddenRows, MemoryUse, Peaks,
+    Precision, Work,
 };
 pub use batch::{Row, TokenBatch, plan};
 pub use checkpoint::{Checkpoint, Tensor};

@@ -4,7 +4,7 @@
 
 mod support;
 
-use qwen3_embedding::{BackendChoice, Precision};
+use qwen3_embedding::{BackendChoice, EmbedOptions, Precision, Prompt};
 use support::*;
 
 /// DESIGN's bounds: cosine >= 0.9999 at every precision; in f32 also 1e-5 on normalised elements.
@@ -123,5 +123,22 @@ fn a_token_in_the_middle_and_the_order_of_tokens_matter() {
         let row = |index| rows.row(index).unwrap();
         assert!(cosine(row(0), row(1)) < 0.999);
         assert!(cosine(row(0), row(2)) < 0.999);
+    }
+}
+
+#[test]
+fn the_token_ids_of_a_text_give_its_vector() {
+    for &backend in BACKENDS {
+        let mut embedder = builder(&tiny(), backend, Precision::F32).build().unwrap();
+        let texts = ["Gravity pulls bodies together.", "capital of China"];
+        let options = EmbedOptions::default().prompt(Prompt::Query);
+        let ids = embedder.token_ids(&texts, &options).unwrap();
+        let of_texts = embedder.embed(&texts, &options).unwrap();
+        let lengths: Vec<usize> = ids.iter().map(Vec::len).collect();
+        assert_eq!(of_texts.tokens(), lengths);
+        let of_ids = embed_ids(&mut embedder, &ids);
+        for (of_text, of_id) in of_texts.iter().zip(of_ids.iter()) {
+            assert_same(of_text, of_id, Precision::F32, "ids");
+        }
     }
 }

@@ -1,9 +1,7 @@
-//! Times forward passes of one model for a driver that compares it with others in one run.
+//! Our side of `benches/peers/run.py`: one model on ONNX Runtime, which answers its requests.
 //!
-//! `cargo bench -p qwen3-embed --bench forward -- DIR PRECISION THREADS` loads the model on ONNX
-//! Runtime and says in JSON how long that took, then answers each line `ROWS TOKENS` of its input
-//! with the milliseconds of one batch and the process's resident bytes.
-//! `benches/peers/int8.py` is such a driver.
+//! `cargo bench -p qwen3-embed --bench forward -- DIR PRECISION THREADS`, then the protocol of
+//! `benches/peers/protocol.py` on stdin and stdout.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -15,8 +13,17 @@ use std::num::NonZeroUsize;
 use std::time::Instant;
 use std::{env, fs, io};
 
-use qwen3_embedding::{BackendChoice, Device, EmbedOptions, Embedder, Precision};
+use qwen3_embedding::{BackendChoice, Device, EmbedOptions, Embedder, Precision, Prompt};
+use serde::Deserialize;
 use serde_json::json;
+
+#[derive(Deserialize)]
+struct Request {
+    texts: Vec<String>,
+    /// The model's query prompt, or nothing.
+    prompt: String,
+    vectors: bool,
+}
 
 fn main() {
     let arguments: Vec<String> = env::args().skip(1).filter(|a| a != "--bench").collect();
@@ -34,41 +41,30 @@ fn main() {
         .device(Device::Cpu)
         .precision(precision)
         .threads(NonZeroUsize::new(threads.parse().unwrap()).unwrap())
-        .max_batch_tokens(1 << 20)
         .build()
         .unwrap();
-    let loaded = begin.elapsed();
-    forward(&mut embedder, 1, 16);
-    let report = json!({
-        "load_ms": loaded.as_secs_f64() * 1e3,
-        "first_vector_ms": begin.elapsed().as_secs_f64() * 1e3,
-        "resident": resident(),
-        "weights": embedder.memory().unwrap().active,
-        "reason": embedder.backend().reason,
-    });
-    println!("{report}");
+    let version = format!(
+        "qwen3-embedding {}, {}",
+        env!("CARGO_PKG_VERSION"),
+        embedder.backend().reason
+    );
+    let load_ms = begin.elapsed().as_secs_f64() * 1e3;
+    println!("{}", json!({"load_ms": load_ms, "version": version}));
     for line in io::stdin().lines() {
-        let line = line.unwrap();
-        let (rows, tokens) = line.split_once(' ').unwrap();
-        let (rows, tokens) = (rows.parse().unwrap(), tokens.parse().unwrap());
+        let request: Request = serde_json::from_str(&line.unwrap()).unwrap();
+        let texts: Vec<&str> = request.texts.iter().map(String::as_str).collect();
+        let role = match request.prompt.as_str() {
+            "" => Prompt::Document,
+            _ => Prompt::Query,
+        };
+        let options = EmbedOptions::default().prompt(role);
         let begin = Instant::now();
-        forward(&mut embedder, rows, tokens);
+        let embeddings = embedder.embed(&texts, &options).unwrap();
         let ms = begin.elapsed().as_secs_f64() * 1e3;
-        println!("{}", json!({"ms": ms, "resident": resident()}));
+        let vectors: Option<Vec<&[f32]>> = request.vectors.then(|| embeddings.iter().collect());
+        let answer = json!({"ms": ms, "vectors": vectors, "resident": resident()});
+        println!("{answer}");
     }
-}
-
-/// One batch without padding, the ids spread over the first 100,000.
-fn forward(embedder: &mut Embedder, rows: usize, tokens: usize) {
-    let sequences: Vec<Vec<u32>> = (0..rows)
-        .map(|row| {
-            let id = |token: usize| (1000 + (row * 7919 + token * 104_729) % 99_000) as u32;
-            (0..tokens).map(id).collect()
-        })
-        .collect();
-    let sequences: Vec<&[u32]> = sequences.iter().map(Vec::as_slice).collect();
-    let options = EmbedOptions::default();
-    embedder.embed_token_ids(&sequences, &options).unwrap();
 }
 
 /// Resident bytes of this process; 0 where the system does not say.

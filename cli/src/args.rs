@@ -1,8 +1,12 @@
 //! The command line: what can be asked for.
 
+#[cfg(feature = "bench")]
+mod bench;
 mod choice;
 mod embed;
 mod model;
+#[cfg(feature = "bench")]
+mod profile;
 #[cfg(feature = "mlx")]
 mod quantize;
 #[cfg(feature = "serve")]
@@ -12,8 +16,12 @@ mod threads;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+#[cfg(feature = "bench")]
+pub(crate) use bench::{BenchArgs, BenchCommand, QpsArgs, StartArgs};
 pub(crate) use embed::{EmbedArgs, EmbedFormat};
 pub(crate) use model::ModelArgs;
+#[cfg(feature = "bench")]
+pub(crate) use profile::ProfileArgs;
 #[cfg(feature = "mlx")]
 pub(crate) use quantize::QuantizeArgs;
 #[cfg(feature = "serve")]
@@ -52,6 +60,12 @@ pub(crate) enum Command {
     /// Answer HTTP requests: the embedding APIs of OpenAI, text-embeddings-inference and AkiDB
     #[cfg(feature = "serve")]
     Serve(ServeArgs),
+    /// Measure latency, throughput, memory and starts on this machine
+    #[cfg(feature = "bench")]
+    Bench(BenchArgs),
+    /// Show where the time of a forward pass goes, by operation and layer
+    #[cfg(feature = "bench")]
+    Profile(ProfileArgs),
 }
 
 impl Command {
@@ -65,6 +79,10 @@ impl Command {
             Self::Quantize(args) => &args.model,
             #[cfg(feature = "serve")]
             Self::Serve(args) => &args.model,
+            #[cfg(feature = "bench")]
+            Self::Bench(args) => args.model(),
+            #[cfg(feature = "bench")]
+            Self::Profile(args) => &args.model,
         }
     }
 }

@@ -1,6 +1,8 @@
 //! `qwen3-embed`: Qwen3-Embedding vectors on the command line.
 
 mod args;
+#[cfg(feature = "bench")]
+mod bench;
 mod commands;
 mod failure;
 mod input;
@@ -8,8 +10,12 @@ mod messages;
 mod model;
 mod npy;
 mod output;
+#[cfg(feature = "bench")]
+mod profile;
 #[cfg(feature = "serve")]
 mod serve;
+#[cfg(feature = "bench")]
+mod spans;
 
 use std::process::ExitCode;
 
@@ -51,6 +57,10 @@ fn run(command: &Command) -> Result<(), Failure> {
         Command::Quantize(args) => commands::quantize(args),
         #[cfg(feature = "serve")]
         Command::Serve(args) => serve::serve(args),
+        #[cfg(feature = "bench")]
+        Command::Bench(args) => bench::bench(args),
+        #[cfg(feature = "bench")]
+        Command::Profile(args) => profile::profile(args),
     }
 }
 
@@ -59,6 +69,9 @@ fn start_log(command: &Command) -> Result<(), Failure> {
     match command {
         #[cfg(feature = "serve")]
         Command::Serve(args) => messages::start_server_log(args.log_format),
+        // They listen to the library themselves.
+        #[cfg(feature = "bench")]
+        Command::Bench(_) | Command::Profile(_) => Ok(()),
         _ => messages::start_log(),
     }
 }

@@ -89,7 +89,7 @@ impl Model {
     }
 
     /// The same for another thread, as often as it asks.
-    #[cfg(feature = "serve")]
+    #[cfg(any(feature = "bench", feature = "serve"))]
     pub(crate) fn maker(
         &self,
         args: &ModelArgs,

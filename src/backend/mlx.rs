@@ -4,6 +4,7 @@
 pub(super) mod admission_tests;
 mod array;
 mod attention;
+mod capture;
 mod fast_ops;
 mod ffi;
 #[cfg(test)]
@@ -15,19 +16,23 @@ mod model;
 mod model_tests;
 #[cfg(test)]
 mod op_tests;
+mod op_trace;
 mod ops;
 mod packed;
 #[cfg(test)]
 mod packed_tests;
 mod packer;
 mod past;
+mod peaks;
 mod qwen3;
 mod runtime;
 mod weights;
 
 use std::cell::RefCell;
+use std::path::Path;
 
 use super::admission::{check_weights, run_admitted};
+use super::peaks::Peaks;
 use super::prefix_cache::PrefixCache;
 use super::{Backend, BackendInfo, DeviceKind, HiddenRows, MemoryUse, Work};
 use crate::batch::TokenBatch;
@@ -67,6 +72,7 @@ impl Mlx {
         let device = runtime::to_bridge(info.device);
         runtime::prepare(device, limits)?;
         let free = Some(runtime::free_memory()?);
+        let _span = tracing::debug_span!("convert").entered();
         let precision = element_type(info.precision);
         let weights = Weights {
             checkpoint,
@@ -155,6 +161,15 @@ impl Backend for Mlx {
     fn work(&self) -> Work {
         let model = self.model.as_ref();
         model.map(Model::work).unwrap_or_default()
+    }
+
+    fn peaks(&mut self) -> Result<Peaks> {
+        let device = runtime::to_bridge(self.info.device);
+        peaks::measure(device, element_type(self.info.precision))
+    }
+
+    fn capture(&mut self, file: &Path, batch: &TokenBatch) -> Result<HiddenRows> {
+        capture::around(file, || self.forward(batch))
     }
 }
 

@@ -12,6 +12,7 @@ mod model;
 mod model_tests;
 mod ops;
 mod past;
+mod peaks;
 mod placement;
 mod providers;
 mod rope;
@@ -26,6 +27,7 @@ use std::path::PathBuf;
 
 use super::admission::{check_weights, run_admitted};
 use super::execution_provider::ExecutionProvider;
+use super::peaks::Peaks;
 use super::{Backend, BackendInfo, Device, HiddenRows, MemoryUse, Precision, Work};
 use crate::batch::TokenBatch;
 use crate::checkpoint::Checkpoint;
@@ -63,6 +65,8 @@ pub(crate) struct Options {
     pub(crate) pinned: Vec<usize>,
     /// The directory of quantised weights, instead of the user's.
     pub(crate) quantized_cache: Option<PathBuf>,
+    /// What the names of the library's own profiles begin with; none are written without it.
+    pub(crate) profile: Option<PathBuf>,
 }
 
 /// A Qwen3 model held by ONNX Runtime.
@@ -229,6 +233,13 @@ impl Backend for Onnx {
     fn work(&self) -> Work {
         let model = self.model.as_ref();
         model.map(Model::work).unwrap_or_default()
+    }
+
+    fn peaks(&mut self) -> Result<Peaks> {
+        match &self.model {
+            Some(model) => model.peaks(self.info.precision),
+            None => Ok(Peaks::default()),
+        }
     }
 }
 

@@ -188,6 +188,15 @@ impl EmbedderBuilder {
         self
     }
 
+    /// Has ONNX Runtime time each operator of each run and write, when the embedder is dropped, a
+    /// file in Chrome's trace format for each of its sessions, whose name begins with `prefix`. Runs
+    /// take longer then, and the file grows with each.
+    #[cfg(feature = "onnx")]
+    pub fn onnxruntime_profile(mut self, prefix: impl Into<PathBuf>) -> Self {
+        self.request.onnx.profile = Some(prefix.into());
+        self
+    }
+
     /// Makes [`build`](Self::build) fail where no accelerator can be used, instead of running on
     /// the processor.
     pub fn require_accelerator(mut self) -> Self {
@@ -300,12 +309,15 @@ impl EmbedderBuilder {
     fn build_from(self, open: impl FnOnce(&Path) -> Result<Opened>) -> Result<Embedder> {
         let found = self.source.resolve()?;
         let opened = open(&found.dir)?;
-        let space = fingerprint::space(fingerprint::Parts {
-            dir: &found.dir,
-            hub: found.hub,
-            config: &opened.config,
-            tokenizer: &opened.tokenizer,
-            weights: opened.weights,
+        let identifying = tracing::debug_span!("identify");
+        let space = identifying.in_scope(|| {
+            fingerprint::space(fingerprint::Parts {
+                dir: &found.dir,
+                hub: found.hub,
+                config: &opened.config,
+                tokenizer: &opened.tokenizer,
+                weights: opened.weights,
+            })
         })?;
         let runner = Runner {
             backend: opened.backend,
@@ -328,6 +340,7 @@ fn open_checkpoint(
     pooling: Option<Pooling>,
     open: impl FnOnce(&ModelConfig, &Checkpoint) -> Result<Box<dyn Backend>>,
 ) -> Result<Opened> {
+    let mapping = tracing::debug_span!("map").entered();
     let config = ModelConfig::from_file(&dir.join("config.json"))?;
     let declared = modules::read(dir)?;
     declared.check_last_token()?;
@@ -338,12 +351,18 @@ fn open_checkpoint(
             found: found.to_string(),
         });
     }
-    let tokenizer = Tokenizer::from_dir(dir, config.vocab_size(), Instructions::Qwen3)?;
-    let checkpoint = Checkpoint::open(dir, &config)?;
+    drop(mapping);
+    let tokenizer = read_tokenizer(dir, config.vocab_size(), Instructions::Qwen3)?;
+    let mapping = tracing::debug_span!("map");
+    let checkpoint = mapping.in_scope(|| Checkpoint::open(dir, &config))?;
     let context = config.max_position_embeddings();
     let backend = open(&config, &checkpoint)?;
+    let precision = backend.info().precision;
+    let identifying = tracing::debug_span!("identify");
+    let weights =
+        identifying.in_scope(|| fingerprint::of_checkpoint(&config, &checkpoint, precision))?;
     Ok(Opened {
-        weights: fingerprint::of_checkpoint(&config, &checkpoint, backend.info().precision)?,
+        weights,
         backend,
         max_tokens: declared.max_tokens.map_or(context, |n| n.min(context)),
         config: config.into(),
@@ -353,7 +372,7 @@ fn open_checkpoint(
 
 fn open_onnx(dir: &Path, model: &OnnxModel, request: &Request) -> Result<Opened> {
     let config = model.config().clone();
-    let tokenizer = Tokenizer::from_dir(dir, config.vocab_size(), model.instructions())?;
+    let tokenizer = read_tokenizer(dir, config.vocab_size(), model.instructions())?;
     Ok(Opened {
         backend: select::open_onnx(request, model)?,
         weights: fingerprint::of_onnx(model)?,
@@ -361,6 +380,11 @@ fn open_onnx(dir: &Path, model: &OnnxModel, request: &Request) -> Result<Opened>
         config,
         tokenizer,
     })
+}
+
+fn read_tokenizer(dir: &Path, vocab_size: usize, instructions: Instructions) -> Result<Tokenizer> {
+    tracing::debug_span!("tokenizer")
+        .in_scope(|| Tokenizer::from_dir(dir, vocab_size, instructions))
 }
 
 /// A model's files and name.

@@ -58,6 +58,7 @@ impl Encoder {
         texts: &[T],
         options: &EmbedOptions,
     ) -> Result<Sequences> {
+        let _span = tracing::debug_span!("tokenise", texts = texts.len()).entered();
         let rules = TextRules {
             prompt: &options.prompt,
             special_tokens: options.special_tokens,

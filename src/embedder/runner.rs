@@ -51,7 +51,10 @@ impl Runner {
         let prefix = items.iter().map(|item| item.row.prefix).min();
         let batch = TokenBatch::new(&sequences, self.vocab_size)?;
         let batch = batch.with_prefix(prefix.unwrap_or_default());
-        match self.backend.forward(&batch) {
+        let (rows, width) = (batch.rows(), batch.width());
+        let tokens: usize = batch.lengths().iter().sum();
+        let span = tracing::debug_span!("forward", rows, width, tokens);
+        match span.in_scope(|| self.backend.forward(&batch)) {
             Ok(rows) => self.finish(items, &places, &rows),
             Err(Error::BatchTooLarge { .. }) if items.len() > 1 => self.run_alone(items),
             Err(error) => Ok(vec![Err(own(error)?)]),
@@ -76,6 +79,7 @@ impl Runner {
         places: &[usize],
         rows: &HiddenRows,
     ) -> Result<Vec<Result<()>>> {
+        let _span = tracing::debug_span!("finish").entered();
         let rows: Vec<&[f32]> = rows.rows().collect();
         let items = items.iter_mut().zip(places).enumerate();
         items
@@ -99,7 +103,8 @@ impl Runner {
             "not a finite vector; running the input alone in f32"
         );
         let batch = TokenBatch::new(&[item.row.ids], self.vocab_size)?;
-        let rows = match self.backend.forward_f32(&batch) {
+        let span = tracing::debug_span!("forward", rows = 1, width = tokens, tokens);
+        let rows = match span.in_scope(|| self.backend.forward_f32(&batch)) {
             Ok(rows) => rows,
             Err(error) => return Ok(Err(own(error)?)),
         };

@@ -125,6 +125,15 @@ impl ModelArgs {
         Ok(())
     }
 
+    /// Threads of ONNX Runtime, where a number was asked for.
+    #[cfg(feature = "bench")]
+    pub(crate) fn threads(&self) -> Option<usize> {
+        #[cfg(feature = "onnx")]
+        return self.threads.count();
+        #[cfg(not(feature = "onnx"))]
+        None
+    }
+
     /// The builder with everything that was asked for.
     pub(crate) fn apply(&self, builder: EmbedderBuilder) -> EmbedderBuilder {
         let mut builder = builder

@@ -20,6 +20,11 @@ pub(crate) struct ThreadArgs {
 }
 
 impl ThreadArgs {
+    #[cfg(feature = "bench")]
+    pub(super) fn count(&self) -> Option<usize> {
+        self.threads.map(NonZeroUsize::get)
+    }
+
     /// The builder with everything that was asked for.
     pub(crate) fn apply(&self, builder: EmbedderBuilder) -> EmbedderBuilder {
         let builder = builder.pin_threads(self.pin_threads.as_slice());

@@ -5,18 +5,18 @@ use serde::Serialize;
 
 /// The object `backend` of JSON output.
 #[derive(Serialize)]
-pub(super) struct Running<'a> {
-    pub(super) name: &'a str,
-    pub(super) device: String,
-    pub(super) device_name: &'a str,
+pub(crate) struct Running<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) device: String,
+    pub(crate) device_name: &'a str,
     /// Null where the library has no such parts.
-    pub(super) execution_provider: Option<&'static str>,
+    pub(crate) execution_provider: Option<&'static str>,
     /// Spelled as `--precision` takes it.
-    pub(super) precision: String,
-    pub(super) library_version: &'a str,
-    pub(super) library_path: &'a str,
-    pub(super) reason: &'a str,
-    pub(super) fallback: Option<&'a str>,
+    pub(crate) precision: String,
+    pub(crate) library_version: &'a str,
+    pub(crate) library_path: &'a str,
+    pub(crate) reason: &'a str,
+    pub(crate) fallback: Option<&'a str>,
 }
 
 impl<'a> From<&'a BackendInfo> for Running<'a> {

@@ -18,10 +18,31 @@ pub(super) fn ranking(out: &mut dyn Write, results: &[Scored<'_>]) -> io::Result
 }
 
 /// Names and values in two columns.
-pub(super) fn pairs(out: &mut dyn Write, pairs: &[(&str, String)]) -> io::Result<()> {
+pub(crate) fn pairs(out: &mut dyn Write, pairs: &[(&str, String)]) -> io::Result<()> {
     let width = pairs.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     for (name, value) in pairs {
         writeln!(out, "{name:<width$}  {value}")?;
+    }
+    Ok(())
+}
+
+/// Cells under their names, the first column on the left and the others on the right.
+pub(crate) fn columns(out: &mut dyn Write, names: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
+    let width = |place: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(place));
+        let cells = cells.map(String::as_str).chain([names[place]]);
+        cells.map(console::measure_text_width).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..names.len()).map(width).collect();
+    let names = names.iter().map(|&name| name.to_owned()).collect();
+    for row in [&names].into_iter().chain(rows) {
+        for (place, (cell, &width)) in row.iter().zip(&widths).enumerate() {
+            match place {
+                0 => write!(out, "{cell:<width$}")?,
+                _ => write!(out, "  {cell:>width$}")?,
+            }
+        }
+        writeln!(out)?;
     }
     Ok(())
 }

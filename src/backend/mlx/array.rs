@@ -7,6 +7,7 @@
 use cxx::UniquePtr;
 
 use super::ffi::bridge::{self, DeviceKind, ElementType, MxArray};
+use super::op_trace;
 use crate::error::{Error, Result};
 
 /// The backend's name in errors.
@@ -53,6 +54,7 @@ impl Array {
         result: Result<UniquePtr<MxArray>, cxx::Exception>,
     ) -> Result<Self> {
         let inner = result.map_err(|e| failed(op, e))?;
+        op_trace::trace(op, &inner)?;
         let shape = bridge::shape(&inner)
             .map_err(|e| failed(op, e))?
             .into_iter()

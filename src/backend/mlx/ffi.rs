@@ -64,6 +64,8 @@ pub(super) mod bridge {
     // bridge; every function copies what it keeps, takes lengths from slices and lets no exception
     // out (cpp/trycatch.h); the opaque type makes arrays neither Send nor Sync.
     unsafe extern "C++" {
+        include!("mlx_bridge/cpp/capture.h");
+        include!("mlx_bridge/cpp/inspect.h");
         include!("mlx_bridge/cpp/ops.h");
 
         /// A node of MLX's lazy graph, reference-counted on the C++ side.
@@ -87,6 +89,14 @@ pub(super) mod bridge {
         fn set_cache_limit(bytes: usize) -> Result<usize>;
         fn set_wired_limit(bytes: usize) -> Result<usize>;
         fn clear_cache() -> Result<()>;
+
+        // cpp/capture.h
+        fn metal_is_available() -> Result<bool>;
+        fn start_capture(path: &str) -> Result<()>;
+        fn stop_capture() -> Result<()>;
+
+        // cpp/inspect.h
+        fn input_shapes(a: &MxArray) -> Result<Vec<i32>>;
 
         // cpp/array.h
         fn allocate(shape: &[i32], element_type: ElementType) -> Result<UniquePtr<MxArray>>;

@@ -137,6 +137,7 @@ impl Model {
         let mut data = Vec::new();
         for row in 0..batch.rows() {
             let sequence = batch.part(row..row + 1);
+            let _span = tracing::debug_span!("pass", rows = 1, width = sequence.width()).entered();
             let row = self
                 .qwen3
                 .forward_in_pieces(sequence.ids(), piece, compute)?;

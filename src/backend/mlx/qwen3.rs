@@ -157,6 +157,8 @@ impl Qwen3 {
         let layer_past = |layer: usize| past.and_then(|past| past.layers.get(layer));
         let mut x = self.embed_tokens.forward(ids, compute)?;
         for (index, layer) in self.layers.iter().enumerate() {
+            let _span =
+                tracing::trace_span!(target: "qwen3_embedding::op", "layer", index).entered();
             x = layer.forward(&x, shape, layer_past(index))?.0;
         }
         let past = layer_past(self.layers.len());

@@ -31,6 +31,7 @@ enum Rows {
 
 /// The whole model. Its first output holds the last tokens' rows after the final norm `(B, hidden)`.
 pub(super) fn qwen3(weights: &mut dyn Weights, config: &ModelConfig, form: Form) -> Result<Built> {
+    let _span = tracing::debug_span!("build").entered();
     let mut graph = Qwen3::new(weights, config, form)?;
     let mut x = graph.embed_tokens()?;
     let last = config.num_hidden_layers() - 1;
@@ -108,6 +109,7 @@ impl<'a> Qwen3<'a> {
     /// `(T, hidden)` to itself, or to `(B, hidden)`.
     fn block(&mut self, layer: usize, x: &str, rows: Rows) -> Result<Value> {
         let key = |name: &str| format!("layers.{layer}.{name}.weight");
+        self.ops.set_scope(format!("layers.{layer}/"));
         let normed = self.normed(x, &key("input_layernorm"))?;
         let attended = self.self_attn(layer, &normed, rows)?;
         let x = match rows {
@@ -118,7 +120,9 @@ impl<'a> Qwen3<'a> {
 
         let normed = self.normed(&x, &key("post_attention_layernorm"))?;
         let transformed = self.mlp(layer, Input::new(normed, rows))?;
-        self.add(|ops| ops.add(&x, &transformed))
+        let x = self.add(|ops| ops.add(&x, &transformed))?;
+        self.ops.set_scope("");
+        Ok(x)
     }
 
     /// RMS norm of each head of `(T, heads * D)`, as `(T, heads, D)`.

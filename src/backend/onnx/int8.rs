@@ -47,6 +47,7 @@ impl Int8 {
         blocks: Blocks<'_>,
         dir: Option<PathBuf>,
     ) -> Result<Self> {
+        let _span = tracing::debug_span!("convert").entered();
         let folding = Folding::of(checkpoint, config);
         let finish = folding.finish()?;
         let cache = Cache::new(dir, checkpoint, config)?;

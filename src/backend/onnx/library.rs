@@ -94,6 +94,7 @@ fn is_same(a: &Path, b: &Path) -> bool {
 }
 
 fn open(path: PathBuf) -> Result<Library> {
+    let _span = tracing::debug_span!("library").entered();
     #[cfg(target_os = "linux")]
     elf::check(&path)
         .map_err(|reason| unavailable(format!("{} does not load: {reason}", path.display())))?;

@@ -13,15 +13,18 @@ use super::inputs::{Pass, inputs};
 use super::int8::Finish;
 use super::library::Library;
 use super::past::{self, Past};
+use super::peaks;
 use super::providers::Provider;
 use super::rope::Rope;
 use super::session::Session;
 use super::threads::Threads;
 use super::weights::{FloatWeights, Weights};
+use crate::backend::peaks::Peaks;
 use crate::backend::prefix_cache::PrefixCache;
 use crate::backend::{HiddenRows, Work};
 use crate::batch::TokenBatch;
 use crate::config::ModelConfig;
+use crate::dtype::Dtype;
 use crate::error::Result;
 
 pub(super) use route::{PIECE, Route};
@@ -160,6 +163,11 @@ impl Model {
         }
     }
 
+    /// What its library and threads reach at best.
+    pub(super) fn peaks(&self, precision: Dtype) -> Result<Peaks> {
+        peaks::measure(self.library, &self.provider, &self.threads, precision)
+    }
+
     /// Runs the batch by its [`Route`].
     pub(super) fn run(&mut self, batch: &TokenBatch) -> Result<HiddenRows> {
         let mut rows = match self.route(batch) {
@@ -296,6 +304,8 @@ impl Model {
                 }
             }
         };
+        let _span =
+            tracing::debug_span!("pass", rows = batch.rows(), width = batch.width()).entered();
         let tokens = batch.rows() * batch.width();
         let past = past.unwrap_or(&self.no_past);
         let pass = Pass { batch, past, kept };

@@ -45,6 +45,7 @@ pub(super) enum Stored {
 pub(super) struct Ops {
     graph: Graph,
     nodes: usize,
+    scope: String,
     weights: BTreeMap<Value, Arc<DynValue>>,
     scalars: BTreeSet<&'static str>,
 }
@@ -61,9 +62,15 @@ impl Ops {
         Ok(Self {
             graph: Graph::new()?,
             nodes: 0,
+            scope: String::new(),
             weights: BTreeMap::new(),
             scalars: BTreeSet::new(),
         })
+    }
+
+    /// What the names of the nodes to come begin with, by which a profile tells layers apart.
+    pub(super) fn set_scope(&mut self, scope: impl Into<String>) {
+        self.scope = scope.into();
     }
 
     /// The finished model.
@@ -311,7 +318,7 @@ impl Ops {
 
     fn fresh(&mut self, kind: &str) -> Value {
         self.nodes += 1;
-        format!("{kind}_{}", self.nodes)
+        format!("{}{kind}_{}", self.scope, self.nodes)
     }
 }
 

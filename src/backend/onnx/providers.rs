@@ -25,6 +25,8 @@ pub(super) struct Provider {
     device_id: i32,
     /// The folder in which TensorRT keeps its engines.
     engine_cache: Option<PathBuf>,
+    /// What the names of its sessions' profiles begin with.
+    pub(super) profile: Option<PathBuf>,
 }
 
 /// The accelerators that are tried where none is named. TensorRT is not: compiling its engines
@@ -55,6 +57,7 @@ impl Provider {
             precision,
             device_id: options.device_id.into(),
             engine_cache: options.engine_cache.clone(),
+            profile: options.profile.clone(),
         }
     }
 

@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ort::logging::LogLevel;
 use ort::session::builder::{AutoDevicePolicy, GraphOptimizationLevel, SessionBuilder};
@@ -38,6 +40,7 @@ impl Session {
         provider: &Provider,
         threads: &Threads,
     ) -> Result<Self> {
+        let _span = tracing::debug_span!("build").entered();
         let options = || -> ort::Result<_> {
             let keep = run_options(Freed::Kept)?;
             let give_back = run_options(Freed::GivenBack)?;
@@ -109,10 +112,23 @@ pub(super) fn options(
         true => options.with_precise_qmm()?,
         false => options,
     };
-    Ok(match threads.affinities() {
+    let options = match threads.affinities() {
         Some(list) => options.with_config_entry("session.intra_op_thread_affinities", list)?,
         None => options,
+    };
+    Ok(match &provider.profile {
+        Some(prefix) => options.with_profiling(profile_of_a_session(prefix))?,
+        None => options,
     })
+}
+
+/// ONNX Runtime adds the time in seconds, in which a model makes several sessions.
+fn profile_of_a_session(prefix: &Path) -> PathBuf {
+    static SESSIONS: AtomicUsize = AtomicUsize::new(0);
+    let number = SESSIONS.fetch_add(1, Ordering::Relaxed);
+    let mut name = prefix.as_os_str().to_owned();
+    name.push(format!("-{number}"));
+    name.into()
 }
 
 /// Whether ONNX Runtime's faster way to multiply int8 loses sums beyond 16 bits: on x86 without

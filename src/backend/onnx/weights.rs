@@ -51,6 +51,7 @@ enum Source {
 impl FloatWeights {
     /// Loads every tensor. Beside the arrays themselves, loading holds one window of a tensor.
     pub(super) fn shared(checkpoint: &Checkpoint, precision: Dtype) -> Result<Self> {
+        let _span = tracing::debug_span!("convert").entered();
         let mut arrays = BTreeMap::new();
         for key in checkpoint.weights() {
             let weight = checkpoint.weight(key)?;
@@ -94,6 +95,7 @@ impl Weights for FloatWeights {
                 (Stored::Input(array), dtype)
             }
             Source::Own(checkpoint) => {
+                let _span = tracing::debug_span!("convert").entered();
                 let weight = checkpoint.weight(key)?;
                 let dtype = stored_as(&weight, self.precision);
                 let array = match dtype {

@@ -34,6 +34,7 @@ impl Graph {
         provider: &Provider,
         threads: &Threads,
     ) -> Result<Self> {
+        let _span = tracing::debug_span!("build").entered();
         let bytes = model.bytes()?;
         let signature = model.signature().clone();
         let options = || -> ort::Result<_> {
@@ -61,6 +62,8 @@ impl Graph {
 
     /// The pooled rows `[rows, hidden]`.
     pub(super) fn run(&mut self, batch: &TokenBatch) -> Result<HiddenRows> {
+        let _span =
+            tracing::debug_span!("pass", rows = batch.rows(), width = batch.width()).entered();
         let inputs = feed::values(&self.signature.inputs, batch, self.pad);
         let inputs = inputs.map_err(|error| failed("run", error))?;
         let outputs = self.session.run_with_options(inputs, &self.run_options);

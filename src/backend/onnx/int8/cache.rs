@@ -98,6 +98,7 @@ impl Cache {
 
     fn try_read(&self) -> io::Result<(String, Store)> {
         let (header, arrays) = reader::header(&self.path)?;
+        tracing::debug!(file = %self.path.display(), "reading the quantised weights");
         if header.key != self.key {
             return Err(reader::damaged("it holds another checkpoint's weights"));
         }

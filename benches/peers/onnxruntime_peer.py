@@ -1,55 +1,35 @@
-"""Times our f32 and int8 beside other int8 engines on one checkpoint, interleaved in one run, and prints ratios.
+"""ONNX Runtime driven from Python as a peer: `onnxruntime_peer.py CHECKPOINT f32|int8 THREADS`.
 
-Ours runs in a child process, `cli/benches/forward.rs`; beside it run the graph that one would write by
-hand for the same ONNX Runtime (standard operators, weights int8 per channel, activations per tensor)
-and OpenVINO's int8 weights. Nobody else may run while this measures: look at the load it prints.
+The graph that one would write by hand: standard operators of opset 23, QKV and gate/up fused; in int8
+DynamicQuantizeMatMul, weights per channel and activations per tensor.
 """
 
-import argparse
 import json
 import os
-import statistics
-import subprocess
+import sys
 import tempfile
-import time
 from pathlib import Path
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+import protocol
 
 import numpy
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 from safetensors import safe_open
 
+from tokens import Tokens
+
 CONTRIB = "com.microsoft"
-CASES = ((1, 16, 15), (8, 32, 7), (8, 256, 3))
+POSITIONS = 4096
 
 
-def token_ids(rows, tokens):
-    return numpy.array([[1000 + (r * 7919 + t * 104729) % 99000 for t in range(tokens)] for r in range(rows)])
+class HandWritten:
+    """The whole model as one session."""
 
-
-class Ours:
-    """A child process that times its own forward passes."""
-
-    def __init__(self, name, program, checkpoint, precision, threads):
-        self.name = name
-        command = [*program, checkpoint, precision, str(threads)]
-        self.child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.report = json.loads(self.child.stdout.readline())
-
-    def milliseconds(self, rows, tokens):
-        self.child.stdin.write(f"{rows} {tokens}\n")
-        self.child.stdin.flush()
-        answer = json.loads(self.child.stdout.readline())
-        self.resident = answer["resident"]
-        return answer["ms"]
-
-
-class Plain:
-    """DynamicQuantizeMatMul for every linear layer, QKV and gate/up fused, else standard operators of opset 23."""
-
-    name = "plain per-tensor graph"
-
-    def __init__(self, checkpoint, threads):
+    def __init__(self, checkpoint, precision, threads):
+        self.precision = precision
         self.config = json.loads((checkpoint / "config.json").read_text())
         self.nodes, self.initializers, self.constants = [], [], []
         with safe_open(checkpoint / "model.safetensors", "pt") as self.file:
@@ -66,16 +46,15 @@ class Plain:
             options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
             self.session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
-    def milliseconds(self, rows, tokens):
-        feed = {"ids": token_ids(rows, tokens), "positions": numpy.tile(numpy.arange(tokens), (rows, 1))}
-        begin = time.perf_counter()
-        self.session.run(None, feed)
-        return (time.perf_counter() - begin) * 1e3
+    def __call__(self, ids):
+        rows, tokens = ids.shape
+        feed = {"ids": ids, "positions": numpy.tile(numpy.arange(tokens), (rows, 1))}
+        return self.session.run(None, feed)[0]
 
     def _model(self):
         config = self.config
         heads, kv_heads, width = config["num_attention_heads"], config["num_key_value_heads"], config["head_dim"]
-        angles = numpy.outer(numpy.arange(512), 1e6 ** (-numpy.arange(0, width, 2) / width))
+        angles = numpy.outer(numpy.arange(POSITIONS), config["rope_theta"] ** (-numpy.arange(0, width, 2) / width))
         cos, sin = (self._weight(f(angles).astype(numpy.float32)) for f in (numpy.cos, numpy.sin))
         x = self._node("Gather", [self._weight(self._tensor("embed_tokens.weight")), "ids"])
         for layer in range(config["num_hidden_layers"]):
@@ -110,7 +89,8 @@ class Plain:
         return tensor
 
     def _tensor(self, key):
-        return self.file.get_tensor(key).float().numpy()
+        keys = self.file.keys()
+        return self.file.get_tensor(key if key in keys else f"model.{key}").float().numpy()
 
     def _weight(self, array):
         name = f"weight_{len(self.initializers)}"
@@ -130,6 +110,8 @@ class Plain:
 
     def _linear(self, x, *keys):
         matrix = numpy.concatenate([self._tensor(f"{key}.weight") for key in keys])
+        if self.precision == "f32":
+            return self._node("MatMul", [x, self._weight(matrix.T)])
         scales = numpy.abs(matrix).max(1) / 127
         values = numpy.round(matrix / scales[:, None]).astype(numpy.int8).T
         return self._node("DynamicQuantizeMatMul", [x, self._weight(values), self._weight(scales)], CONTRIB)
@@ -150,72 +132,21 @@ class Plain:
         return self._node("RotaryEmbedding", [x, cos, sin, "positions"], num_heads=heads)
 
 
-class OpenVino:
-    """transformers' model, converted and its weights compressed to int8 by OpenVINO's own tools."""
+def load():
+    checkpoint, precision, threads = sys.argv[1:]
+    session = HandWritten(Path(checkpoint), precision, int(threads))
+    tokens = Tokens(checkpoint)
 
-    name = "OpenVINO int8"
+    def embed(texts, prompt):
+        vectors = [None] * len(texts)
+        for places, matrix in tokens.by_length(texts, prompt):
+            rows = session(matrix)
+            rows = rows / numpy.linalg.norm(rows, axis=1, keepdims=True)
+            for place, row in zip(places, rows):
+                vectors[place] = row
+        return vectors
 
-    def __init__(self, checkpoint, threads):
-        import nncf
-        import openvino
-        import torch
-        from transformers import Qwen3Model
-
-        class LastToken(torch.nn.Module):
-            def __init__(self, model):
-                super().__init__()
-                self.model = model
-
-            def forward(self, input_ids, attention_mask):
-                output = self.model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False)
-                return output.last_hidden_state[:, -1]
-
-        model = Qwen3Model.from_pretrained(checkpoint, dtype=torch.float32, attn_implementation="sdpa").eval()
-        ids = torch.ones(2, 8, dtype=torch.int64)
-        converted = openvino.convert_model(LastToken(model), example_input=(ids, ids))
-        del model
-        converted = nncf.compress_weights(converted, mode=nncf.CompressWeightsMode.INT8_ASYM)
-        options = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
-        self.compiled = openvino.compile_model(converted, "CPU", options)
-
-    def milliseconds(self, rows, tokens):
-        feed = [token_ids(rows, tokens), numpy.ones((rows, tokens), numpy.int64)]
-        begin = time.perf_counter()
-        self.compiled(feed)
-        return (time.perf_counter() - begin) * 1e3
+    return embed
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("--forward", nargs="+", required=True, help="the program built from cli/benches/forward.rs")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--without", nargs="*", default=[], choices=("f32", "plain", "openvino"))
-    parser.add_argument("--cases", nargs="*", type=int, default=range(len(CASES)), help="of " + str(CASES))
-    options = parser.parse_args()
-
-    ours = Ours("our int8", options.forward, options.checkpoint, "int8", options.threads)
-    print("our int8:", json.dumps(ours.report))
-    engines = [ours]
-    if "f32" not in options.without:
-        engines.append(Ours("our f32", options.forward, options.checkpoint, "f32", options.threads))
-    if "plain" not in options.without:
-        engines.append(Plain(options.checkpoint, options.threads))
-    if "openvino" not in options.without:
-        engines.append(OpenVino(options.checkpoint, options.threads))
-    for rows, tokens, rounds in (CASES[case] for case in options.cases):
-        times = {engine.name: [] for engine in engines}
-        for _ in range(rounds + 1):
-            for engine in engines:
-                times[engine.name].append(engine.milliseconds(rows, tokens))
-        # The first round warms up.
-        medians = {name: statistics.median(found[1:]) for name, found in times.items()}
-        print(f"{rows} x {tokens} tokens, medians of {rounds}, load {os.getloadavg()[0]:.1f}")
-        for name, median in medians.items():
-            print(f"  {name}: {median:.0f} ms, {median / medians['our int8']:.2f} of our int8", flush=True)
-    resident, weights = ours.resident, ours.report["weights"]
-    print(f"our int8 after all batches: resident {resident / weights:.2f} of the weights, {weights >> 20} MiB")
-
-
-if __name__ == "__main__":
-    main()
+protocol.serve(f"ONNX Runtime {onnxruntime.__version__}", load)

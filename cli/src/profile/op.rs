@@ -1,0 +1,170 @@
+//! One operation of a forward pass, and what it must compute and move.
+
+/// An operation that was timed.
+#[derive(Debug, Clone)]
+pub(super) struct Op {
+    /// What it does, as its library calls it.
+    pub(super) kind: String,
+    /// None outside the layers.
+    pub(super) layer: Option<usize>,
+    pub(super) ns: f64,
+    pub(super) inputs: Vec<Array>,
+    pub(super) outputs: Vec<Array>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Array {
+    pub(super) shape: Vec<u64>,
+    pub(super) element_bytes: u64,
+}
+
+/// What an operation takes, at least.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Cost {
+    /// Of products and attention, in floating point.
+    pub(super) flops: f64,
+    /// Of products of 8-bit integers.
+    pub(super) int8_flops: f64,
+    /// Read and written.
+    pub(super) bytes: f64,
+}
+
+impl Array {
+    fn elements(&self) -> f64 {
+        self.shape.iter().map(|&axis| axis as f64).product()
+    }
+
+    fn bytes(&self) -> f64 {
+        self.elements() * self.element_bytes as f64
+    }
+
+    fn axis_from_the_end(&self, place: usize) -> f64 {
+        let axis = self.shape.iter().rev().nth(place);
+        axis.map_or(1.0, |&axis| axis as f64)
+    }
+}
+
+impl Op {
+    pub(super) fn cost(&self) -> Cost {
+        let kind = self.kind.as_str();
+        let (Some(first), Some(output)) = (self.inputs.first(), self.outputs.first()) else {
+            return Cost::default();
+        };
+        let bytes = match kind {
+            // They look at the same memory in another way; small letters are MLX.
+            "Reshape" | "Shape" | "Unsqueeze" | "reshape" | "transpose" | "slice" => 0.0,
+            // They read what they give, and not the whole table.
+            "Gather" | "take" => 2.0 * output.bytes(),
+            _ => self
+                .inputs
+                .iter()
+                .chain(&self.outputs)
+                .map(Array::bytes)
+                .sum(),
+        };
+        let flops = match kind {
+            "Attention" | "GroupQueryAttention" | "causal_attention" => self.attention(),
+            _ if is_product(kind) => 2.0 * output.elements() * first.axis_from_the_end(0),
+            _ => 0.0,
+        };
+        match is_product(kind) && self.is_int8() {
+            true => Cost {
+                flops: 0.0,
+                int8_flops: flops,
+                bytes,
+            },
+            false => Cost {
+                flops,
+                int8_flops: 0.0,
+                bytes,
+            },
+        }
+    }
+
+    /// Scores and their sums of values, of all pairs: causality is not taken off.
+    fn attention(&self) -> f64 {
+        let [Some(queries), Some(keys)] = [0, 1].map(|place| self.inputs.get(place)) else {
+            return 0.0;
+        };
+        // (B, L, H * D) with (B, S, _), or (B, H, L, D) with (B, _, S, D); a past is (B, _, P, D).
+        let past = self
+            .inputs
+            .iter()
+            .skip(3)
+            .find(|input| input.shape.len() == 4);
+        let past = match queries.shape.len() {
+            3 => past.map_or(0.0, |past| past.axis_from_the_end(1)),
+            _ => 0.0,
+        };
+        4.0 * queries.elements() * (keys.axis_from_the_end(1) + past)
+    }
+
+    fn is_int8(&self) -> bool {
+        let mut large = self.inputs.iter().filter(|input| input.shape.len() > 1);
+        large.any(|input| input.element_bytes == 1)
+    }
+}
+
+fn is_product(kind: &str) -> bool {
+    kind.contains("MatMul") || ["Gemm", "matmul", "quantized_matmul"].contains(&kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn op(kind: &str, element_bytes: u64, inputs: &[&[u64]], output: &[u64]) -> Op {
+        let array = |shape: &&[u64]| Array {
+            shape: shape.to_vec(),
+            element_bytes,
+        };
+        Op {
+            kind: kind.to_owned(),
+            layer: None,
+            ns: 0.0,
+            inputs: inputs.iter().map(array).collect(),
+            outputs: vec![array(&output)],
+        }
+    }
+
+    #[test]
+    fn a_product_takes_a_multiplication_and_an_addition_for_each_element_of_both() {
+        let cost = op("FusedMatMul", 4, &[&[6, 5], &[7, 5]], &[6, 7]).cost();
+        assert_eq!(cost.flops, 2.0 * 6.0 * 7.0 * 5.0);
+        assert_eq!(cost.bytes, 4.0 * (30.0 + 35.0 + 42.0));
+        let int8 = op("MatMulIntegerToFloat", 1, &[&[6, 5], &[5, 7]], &[6, 7]).cost();
+        assert_eq!((int8.flops, int8.int8_flops), (0.0, 420.0));
+    }
+
+    #[test]
+    fn attention_is_counted_alike_in_both_layouts() {
+        // 2 sequences, 3 tokens, 4 heads of 8, 2 heads of keys, 5 tokens before.
+        let flops = 4.0 * (2.0 * 4.0 * 3.0 * 8.0) * 3.0;
+        let flat = op(
+            "Attention",
+            4,
+            &[&[2, 3, 32], &[2, 3, 16], &[2, 3, 16]],
+            &[2, 3, 32],
+        );
+        let heads = op(
+            "causal_attention",
+            4,
+            &[&[2, 4, 3, 8], &[2, 2, 3, 8]],
+            &[2, 4, 3, 8],
+        );
+        assert_eq!([flat.cost().flops, heads.cost().flops], [flops; 2]);
+        let inputs: [&[u64]; 4] = [&[2, 3, 32], &[2, 3, 16], &[2, 3, 16], &[2, 2, 5, 8]];
+        let after = op("Attention", 4, &inputs, &[2, 3, 32]).cost().flops;
+        assert_eq!(after, flops / 3.0 * 8.0);
+    }
+
+    #[test]
+    fn a_table_is_not_read_as_a_whole_and_a_reshape_moves_nothing() {
+        assert_eq!(
+            op("Gather", 4, &[&[1000, 2], &[3]], &[3, 2]).cost().bytes,
+            48.0
+        );
+        assert_eq!(op("Reshape", 4, &[&[6, 4]], &[3, 8]).cost().bytes, 0.0);
+        assert_eq!(op("Transpose", 4, &[&[6, 4]], &[4, 6]).cost().bytes, 192.0);
+    }
+}

@@ -1,0 +1,79 @@
+//! What ONNX Runtime reaches at best: large products of matrices by the model's own operators.
+
+use std::sync::Arc;
+
+use ort::memory::Allocator;
+use ort::value::{Tensor, TensorElementType};
+
+use super::failed;
+use super::library::Library;
+use super::ops::{Built, Ops, Side, Stored, outlet};
+use super::providers::Provider;
+use super::session::Session;
+use super::threads::Threads;
+use crate::backend::peaks::{self, Peaks};
+use crate::dtype::Dtype;
+use crate::error::Result;
+
+/// Rows and columns: larger than what is cached, small enough for many runs in the time.
+const SIZE: usize = 1024;
+
+/// Measures products in f32 and, where `precision` is that, in int8, and the memory.
+pub(super) fn measure(
+    library: &'static Library,
+    provider: &Provider,
+    threads: &Threads,
+    precision: Dtype,
+) -> Result<Peaks> {
+    let flops = |built: ort::Result<Built>| {
+        let built = built.map_err(|error| failed("peaks", error))?;
+        // A profile of the model is not to hold these.
+        let mut provider = provider.clone();
+        provider.profile = None;
+        let mut session = Session::new(library, built, &provider, threads)?;
+        peaks::rate(2.0 * (SIZE as f64).powi(3), || {
+            session.run(vec![], SIZE).map(drop)
+        })
+    };
+    let int8 = precision == Dtype::Int8;
+    Ok(Peaks {
+        flops: Some(flops(product())?),
+        int8_flops: int8.then(|| flops(int8_product())).transpose()?,
+        bytes: Some(peaks::memory_rate(threads.count)),
+    })
+}
+
+fn product() -> ort::Result<Built> {
+    let mut ops = Ops::new()?;
+    let (x, weight) = (rows(&mut ops, "x")?, rows(&mut ops, "weight")?);
+    let y = ops.linear(&weight, &x, Side::Left)?;
+    finish(ops, &y)
+}
+
+/// Of rows that are quantised as they come, which is a small part of the work.
+fn int8_product() -> ort::Result<Built> {
+    let mut ops = Ops::new()?;
+    let x = rows(&mut ops, "x")?;
+    let mut values = Tensor::<i8>::new(&Allocator::default(), [SIZE, SIZE])?;
+    values.extract_tensor_mut().1.fill(1);
+    let mut scales = Tensor::<f32>::new(&Allocator::default(), [SIZE])?;
+    scales.extract_tensor_mut().1.fill(1.0);
+    let weight = [
+        ops.weight("weight", Stored::Initializer(values.upcast()))?,
+        ops.weight("scales", Stored::Initializer(scales.upcast()))?,
+    ];
+    let zero_points = ops.zero_points(&x)?;
+    let x = ops.quantize_rows(&x, &zero_points)?;
+    let y = ops.linear_int8(&x, &weight)?;
+    finish(ops, &y)
+}
+
+fn rows(ops: &mut Ops, name: &str) -> ort::Result<String> {
+    let rows = Tensor::from_array(([SIZE, SIZE], vec![1.0_f32; SIZE * SIZE]))?;
+    ops.weight(name, Stored::Input(Arc::new(rows.into_dyn())))
+}
+
+fn finish(ops: Ops, y: &str) -> ort::Result<Built> {
+    let output = outlet(y, TensorElementType::Float32, &[SIZE as i64; 2]);
+    ops.finish(vec![], vec![output])
+}
