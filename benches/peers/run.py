@@ -110,10 +110,15 @@ def cosines(vectors, reference):
     return float(((a * b).sum(1) / numpy.linalg.norm(a, axis=1) / numpy.linalg.norm(b, axis=1)).min())
 
 
-def run_case(peers, requests, prompt, rounds, left_out):
-    """Milliseconds of a request and vectors, by peer; a peer that fails is left out from then on."""
+def run_case(peers, requests, prompt, rounds, until, left_out):
+    """Milliseconds of a request and vectors, by peer, and the rounds that there was time for: one at least. A peer
+    that fails is left out from then on."""
     times, vectors = {peer.name: [] for peer in peers}, {}
+    done = 0
     for turn in range(rounds + 1):
+        if turn > 1 and time.monotonic() > until:
+            break
+        done = turn
         for peer in list(peers):
             try:
                 for texts in requests:
@@ -125,7 +130,7 @@ def run_case(peers, requests, prompt, rounds, left_out):
             except (Failed, OSError) as error:
                 left_out[peer.name] = str(error)
                 peers.remove(peer)
-    return {peer.name: statistics.median(times[peer.name]) for peer in peers}, vectors
+    return {peer.name: statistics.median(times[peer.name]) for peer in peers}, vectors, done
 
 
 def table(rows):
@@ -147,7 +152,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--cases", nargs="+", choices=CASES, default=CASES)
     parser.add_argument("--peers", nargs="+", help="parts of the names of those to run; all without it")
-    parser.add_argument("--seconds", type=int, default=900, help="begin no case after so long")
+    parser.add_argument("--seconds", type=int, default=900, help="share so long among the cases; each has a round at least, and none begins later")
     parser.add_argument("--json", type=Path, help="also write everything to this file")
     options = parser.parse_args()
     begin = time.monotonic()
@@ -162,17 +167,19 @@ def main():
             print(f"loaded {name}: {peers[-1].version}, {peers[-1].load_ms / 1e3:.1f} s", file=sys.stderr)
         except Failed as error:
             left_out[name] = str(error)
-    report = {"checkpoint": options.checkpoint.name, "threads": options.threads, "rounds": options.rounds}
+    report = {"checkpoint": options.checkpoint.name, "threads": options.threads}
     report |= {"load": [os.getloadavg()[0]], "cases": {}, "not_run": []}
     fidelity = {}
-    for case in options.cases:
-        if time.monotonic() - begin > options.seconds:
+    for place, case in enumerate(options.cases):
+        left = begin + options.seconds - time.monotonic()
+        if left < 0:
             report["not_run"].append(case)
             continue
         requests, prompt = work.requests(case)
-        medians, vectors = run_case(peers, requests, prompt, options.rounds, left_out)
+        until = time.monotonic() + left / (len(options.cases) - place)
+        medians, vectors, rounds = run_case(peers, requests, prompt, options.rounds, until, left_out)
         tokens = [sum(work.tokens(texts, prompt)) for texts in requests]
-        report["cases"][case] = {"tokens": tokens, "ms": medians}
+        report["cases"][case] = {"tokens": tokens, "ms": medians, "rounds": rounds}
         for name in vectors:
             if REFERENCE in vectors and len(vectors[name]) == len(vectors[REFERENCE]):
                 cosine = cosines(vectors[name], vectors[REFERENCE])
@@ -190,7 +197,7 @@ def main():
 
 def show(report):
     cases, names = report["cases"], list(report["peers"])
-    print(f"{report['checkpoint']}, {report['threads']} threads, medians of {report['rounds']} rounds; ", end="")
+    print(f"{report['checkpoint']}, {report['threads']} threads, medians; ", end="")
     print("load {:.1f} before, {:.1f} after".format(*report["load"]))
     print("ms of a request, and in brackets over those of the first row\n")
     rows = [["", *cases, "least cosine", "load s", "resident MB"]]
@@ -205,7 +212,8 @@ def show(report):
         rows.append([name, *cells, cosine, f"{peer['load_ms'] / 1e3:.1f}", f"{peer['resident'] / 1e6:.0f}"])
     table(rows)
     for case, what in cases.items():
-        print(f"{case}: {len(what['tokens'])} requests of {min(what['tokens'])} to {max(what['tokens'])} tokens")
+        requests, least, most = len(what["tokens"]), min(what["tokens"]), max(what["tokens"])
+        print(f"{case}: {what['rounds']} rounds of {requests} requests of {least} to {most} tokens")
     for name, version in ((name, report["peers"][name]["version"]) for name in names):
         print(f"{name}: {version}")
     for name, reason in report["left_out"].items():

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Sets up what one would run instead of us and runs it beside us on a random checkpoint of the true 0.6B
 # shape; prints one table. The first run takes half an hour and more to set up, for llama.cpp and candle are
-# compiled; 15 GB of disk and 24 GB of memory. After that, at most 15 minutes: no case begins later.
+# compiled; 15 GB of disk and 24 GB of memory. After that 15 minutes are shared among the cases; --seconds and
+# --cases choose otherwise.
 #
 # Usage: benches/peers/run.sh [--cases 1x16 ...] [--peers NAME ...] [--rounds N] [--seconds N] [--json FILE]
 # CHECKPOINT names another checkpoint, TOKENIZER the folder of the released tokenizer that the random one gets
@@ -33,6 +34,7 @@ environment() {
 environment python "$here/requirements.txt"
 environment llama-cpp "$here/requirements-llama-cpp.txt"
 python=$work/python/bin/python
+[ -x "$python" ] || exit 1
 
 checkpoint=${CHECKPOINT:-$work/0.6b}
 [ -d "$checkpoint" ] ||

@@ -28,7 +28,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         )?,
         _ => return Err("expected a checkpoint and f32, or a GGUF file and a checkpoint".into()),
     };
-    println!("{}", json!({"load_ms": begun.elapsed().as_secs_f64() * 1e3, "version": "fastembed 7.5.0"}));
+    println!(
+        "{}",
+        json!({"load_ms": begun.elapsed().as_secs_f64() * 1e3, "version": "fastembed 7.5.0"})
+    );
     for line in std::io::stdin().lock().lines() {
         let request: Value = serde_json::from_str(&line?)?;
         let prompt = request["prompt"].as_str().unwrap_or_default();
@@ -40,8 +43,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         let begun = Instant::now();
         let vectors = model.embed(&texts)?;
         let ms = begun.elapsed().as_secs_f64() * 1e3;
-        let vectors = request["vectors"].as_bool().unwrap_or(false).then_some(vectors);
-        println!("{}", json!({"ms": ms, "vectors": vectors, "resident": resident()}));
+        let vectors = request["vectors"]
+            .as_bool()
+            .unwrap_or(false)
+            .then_some(vectors);
+        println!(
+            "{}",
+            json!({"ms": ms, "vectors": vectors, "resident": resident()})
+        );
     }
     Ok(())
 }
@@ -57,7 +66,8 @@ fn of_checkpoint(dir: &Path) -> Result<Qwen3TextEmbedding, Box<dyn Error>> {
         false => weights,
     };
     let model = Qwen3Model::new(config, weights)?;
-    let mut tokenizer = Tokenizer::from_file(dir.join("tokenizer.json")).map_err(|e| e.to_string())?;
+    let mut tokenizer =
+        Tokenizer::from_file(dir.join("tokenizer.json")).map_err(|e| e.to_string())?;
     tokenizer.with_padding(Some(PaddingParams {
         strategy: PaddingStrategy::BatchLongest,
         direction: PaddingDirection::Left,
