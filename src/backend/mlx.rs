@@ -73,7 +73,7 @@ impl Mlx {
         let check = |part: &TokenBatch| runtime::check_size(part, config, info, compute, free);
         let work = &mut self.work;
         let result = run_admitted(MLX, batch, &check, &mut |part| {
-            work.computed_tokens += (part.rows() * part.width()) as u64;
+            work.ran(part);
             run_whole(model, part, element_type(compute))
         });
         if let Err(Error::Backend { .. }) = &result {
