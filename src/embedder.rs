@@ -2,6 +2,7 @@
 
 mod builder;
 mod encoder;
+mod open;
 mod runner;
 
 use std::path::Path;

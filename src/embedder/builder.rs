@@ -4,6 +4,7 @@
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
+use super::open::{self, Opened};
 use super::{Embedder, Encoder, Runner};
 #[cfg(feature = "onnx")]
 use crate::backend::Waiting;
@@ -49,15 +50,6 @@ pub struct EmbedderBuilder {
     max_batch_tokens: Option<usize>,
     onnx_file: Option<PathBuf>,
     pooling: Option<Pooling>,
-}
-
-/// A model's files, read and loaded.
-struct Opened {
-    config: EmbeddingConfig,
-    max_tokens: usize,
-    tokenizer: Tokenizer,
-    backend: Box<dyn Backend>,
-    weights: WeightIdentity,
 }
 
 impl Embedder {
@@ -293,8 +285,8 @@ impl EmbedderBuilder {
         let (file, pooling) = (self.onnx_file.clone(), self.pooling);
         self.build_from(
             |dir| match OnnxModel::find(dir, file.as_deref(), pooling)? {
-                Some(model) => open_onnx(dir, &model, &request),
-                None => open_checkpoint(dir, pooling, |config, checkpoint| {
+                Some(model) => open::onnx(dir, &model, &request),
+                None => open::checkpoint(dir, pooling, |config, checkpoint| {
                     select::open(&request, config, checkpoint)
                 }),
             },
@@ -308,7 +300,7 @@ impl EmbedderBuilder {
         open: impl FnOnce(&ModelConfig, &Checkpoint) -> Result<Box<dyn Backend>>,
     ) -> Result<Embedder> {
         let pooling = self.pooling;
-        self.build_from(|dir| open_checkpoint(dir, pooling, open))
+        self.build_from(|dir| open::checkpoint(dir, pooling, open))
     }
 
     fn build_from(self, open: impl FnOnce(&Path) -> Result<Opened>) -> Result<Embedder> {
@@ -342,58 +334,6 @@ impl EmbedderBuilder {
         };
         Ok(Embedder { encoder, runner })
     }
-}
-
-fn open_checkpoint(
-    dir: &Path,
-    pooling: Option<Pooling>,
-    open: impl FnOnce(&ModelConfig, &Checkpoint) -> Result<Box<dyn Backend>>,
-) -> Result<Opened> {
-    let mapping = tracing::debug_span!("map").entered();
-    let config = ModelConfig::from_file(&dir.join("config.json"))?;
-    let declared = modules::read(dir)?;
-    declared.check_last_token()?;
-    if let Some(found) = pooling.filter(|&pooling| pooling != Pooling::LastToken) {
-        return Err(Error::Option {
-            option: "pooling",
-            expected: format!("{}, which is the model's own", Pooling::LastToken),
-            found: found.to_string(),
-        });
-    }
-    drop(mapping);
-    let tokenizer = read_tokenizer(dir, config.vocab_size(), Instructions::Qwen3)?;
-    let mapping = tracing::debug_span!("map");
-    let checkpoint = mapping.in_scope(|| Checkpoint::open(dir, &config))?;
-    let context = config.max_position_embeddings();
-    let backend = open(&config, &checkpoint)?;
-    let precision = backend.info().precision;
-    let identifying = tracing::debug_span!("identify");
-    let weights =
-        identifying.in_scope(|| fingerprint::of_checkpoint(&config, &checkpoint, precision))?;
-    Ok(Opened {
-        weights,
-        backend,
-        max_tokens: declared.max_tokens.map_or(context, |n| n.min(context)),
-        config: config.into(),
-        tokenizer,
-    })
-}
-
-fn open_onnx(dir: &Path, model: &OnnxModel, request: &Request) -> Result<Opened> {
-    let config = model.config().clone();
-    let tokenizer = read_tokenizer(dir, config.vocab_size(), model.instructions())?;
-    Ok(Opened {
-        backend: select::open_onnx(request, model)?,
-        weights: fingerprint::of_onnx(model)?,
-        max_tokens: config.context(),
-        config,
-        tokenizer,
-    })
-}
-
-fn read_tokenizer(dir: &Path, vocab_size: usize, instructions: Instructions) -> Result<Tokenizer> {
-    tracing::debug_span!("tokenizer")
-        .in_scope(|| Tokenizer::from_dir(dir, vocab_size, instructions))
 }
 
 /// A model's files and name.

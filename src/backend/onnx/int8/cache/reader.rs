@@ -18,7 +18,7 @@ use crate::file;
 /// A header is a few hundred bytes for each array; one of more than this is damaged.
 const MAX_HEADER: u64 = 64 << 20;
 
-/// The most threads that read at a time: more would wait for memory.
+/// The most threads that read at a time, this one included: more would wait for memory.
 const MAX_READERS: usize = 4;
 
 /// A weight and where it begins in the file.
@@ -83,12 +83,17 @@ pub(super) fn weights(
     let read = || read_some(path, &places, &next);
     let threads = available_parallelism().map_or(1, |n| n.get().min(MAX_READERS));
     let parts = thread::scope(|scope| {
-        let readers: Vec<_> = (0..threads).map(|_| scope.spawn(read)).collect();
-        let ended = |reader: thread::ScopedJoinHandle<'_, _>| {
-            let panicked = |_| Err(io::Error::other("reading panicked"));
-            reader.join().unwrap_or_else(panicked)
-        };
-        readers.into_iter().map(ended).collect::<Vec<_>>()
+        // Where the system gives no thread, the others do its part.
+        let spawn = |_| thread::Builder::new().spawn_scoped(scope, read).ok();
+        let others: Vec<_> = (1..threads).filter_map(spawn).collect();
+        let mut parts = vec![read()];
+        let panicked = |_| Err(io::Error::other("reading panicked"));
+        parts.extend(
+            others
+                .into_iter()
+                .map(|other| other.join().unwrap_or_else(panicked)),
+        );
+        parts
     });
     let mut weights = BTreeMap::new();
     for part in parts {
