@@ -16,8 +16,7 @@ mod weights;
 use std::path::Path;
 
 use super::admission::{check_weights, run_admitted};
-use super::peaks::Peaks;
-use super::{Backend, BackendInfo, DeviceKind, HiddenRows, MemoryUse};
+use super::{Backend, BackendInfo, DeviceKind, HiddenRows, MemoryUse, Peaks};
 use crate::batch::TokenBatch;
 use crate::checkpoint::Checkpoint;
 use crate::config::ModelConfig;
