@@ -7,6 +7,7 @@ pub(crate) mod execution_provider;
 mod mlx;
 #[cfg(feature = "onnx")]
 mod onnx;
+#[cfg(any(feature = "mlx", feature = "onnx"))]
 mod peaks;
 #[cfg(any(feature = "mlx", feature = "onnx"))]
 mod prefix_cache;
@@ -14,7 +15,6 @@ pub(crate) mod select;
 
 #[cfg(feature = "onnx")]
 pub use onnx::Waiting;
-pub use peaks::Peaks;
 
 use std::path::Path;
 
@@ -148,6 +148,19 @@ pub struct MemoryUse {
     pub cached: Option<usize>,
     /// The most that was active at one time; `None` where the library does not tell.
     pub peak: Option<usize>,
+}
+
+/// What a device reaches at best through its native library, in a second. `None` is not measured.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[non_exhaustive]
+pub struct Peaks {
+    /// Operations a second (a multiplication and an addition are two) of a large product of
+    /// matrices, in the precision of the weights, or in f32 where those are int8.
+    pub flops: Option<f64>,
+    /// The same in int8, where there are such weights.
+    pub int8_flops: Option<f64>,
+    /// Bytes a second that are read from memory.
+    pub bytes: Option<f64>,
 }
 
 /// What runs, as opposed to what was asked for.

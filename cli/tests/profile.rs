@@ -1,5 +1,5 @@
 //! `profile`: operations and layers of the built-in model, the traces, and what it refuses.
-#![cfg(feature = "bench")]
+#![cfg(all(feature = "bench", feature = "onnx"))]
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod support;
@@ -63,7 +63,6 @@ fn check(report: &Value) {
     assert!(number(report, "forward_ms") > 0.0);
 }
 
-#[cfg(feature = "onnx")]
 #[test]
 fn onnx_runtimes_operations_are_told_and_its_profile_and_the_trace_are_kept() {
     let dir = tempdir().unwrap();
@@ -119,7 +118,6 @@ fn onnx_runtimes_operations_are_told_and_its_profile_and_the_trace_are_kept() {
     );
 }
 
-#[cfg(feature = "onnx")]
 #[test]
 fn the_tables_name_the_roofline() {
     let outcome = profile(&["--backend", "onnx"]);
@@ -149,7 +147,6 @@ fn mlxs_operations_are_told() {
     );
 }
 
-#[cfg(feature = "onnx")]
 #[test]
 fn a_gpu_trace_needs_metal() {
     let outcome = profile(&["--backend", "onnx", "--gpu-trace", "new.gputrace"]);

@@ -32,9 +32,8 @@ use std::cell::RefCell;
 use std::path::Path;
 
 use super::admission::{check_weights, run_admitted};
-use super::peaks::Peaks;
 use super::prefix_cache::PrefixCache;
-use super::{Backend, BackendInfo, DeviceKind, HiddenRows, MemoryUse, Work};
+use super::{Backend, BackendInfo, DeviceKind, HiddenRows, MemoryUse, Peaks, Work};
 use crate::batch::TokenBatch;
 use crate::checkpoint::Checkpoint;
 use crate::config::ModelConfig;

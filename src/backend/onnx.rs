@@ -27,8 +27,7 @@ use std::path::PathBuf;
 
 use super::admission::{check_weights, run_admitted};
 use super::execution_provider::ExecutionProvider;
-use super::peaks::Peaks;
-use super::{Backend, BackendInfo, Device, HiddenRows, MemoryUse, Precision, Work};
+use super::{Backend, BackendInfo, Device, HiddenRows, MemoryUse, Peaks, Precision, Work};
 use crate::batch::TokenBatch;
 use crate::checkpoint::Checkpoint;
 use crate::config::ModelConfig;

@@ -10,19 +10,6 @@ const TIME: Duration = Duration::from_millis(250);
 /// Of each thread; larger than what its core caches.
 const STREAM_BYTES: usize = 64 << 20;
 
-/// What a device reaches at best through its native library, in a second. `None` is not measured.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-#[non_exhaustive]
-pub struct Peaks {
-    /// Operations a second (a multiplication and an addition are two) of a large product of
-    /// matrices, in the precision of the weights, or in f32 where those are int8.
-    pub flops: Option<f64>,
-    /// The same in int8, where there are such weights.
-    pub int8_flops: Option<f64>,
-    /// Bytes a second that are read from memory.
-    pub bytes: Option<f64>,
-}
-
 /// The most of `work` a second that `run` does, after one run that does not count.
 pub(super) fn rate<E>(work: f64, mut run: impl FnMut() -> Result<(), E>) -> Result<f64, E> {
     run()?;

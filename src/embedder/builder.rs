@@ -15,7 +15,7 @@ use crate::backend::{Backend, BackendChoice, BackendInfo, Device, DeviceKind, Pr
 use crate::checkpoint::Checkpoint;
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
-use crate::fingerprint::{self, WeightIdentity};
+use crate::fingerprint;
 #[cfg(feature = "hub")]
 use crate::hub::{Hub, Progress};
 use crate::model::{EmbeddingConfig, Pooling};

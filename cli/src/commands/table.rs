@@ -27,6 +27,7 @@ pub(crate) fn pairs(out: &mut dyn Write, pairs: &[(&str, String)]) -> io::Result
 }
 
 /// Cells under their names, the first column on the left and the others on the right.
+#[cfg(feature = "bench")]
 pub(crate) fn columns(out: &mut dyn Write, names: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
     let width = |place: usize| {
         let cells = rows.iter().filter_map(|row| row.get(place));

@@ -2,7 +2,7 @@
 
 use super::array::Array;
 use super::ffi::bridge::{DeviceKind, ElementType};
-use crate::backend::peaks::{self, Peaks};
+use crate::backend::{Peaks, peaks};
 use crate::error::Result;
 
 /// Rows and columns. The library's processor build multiplies slowly, and is for tests.

@@ -11,7 +11,7 @@ use super::ops::{Built, Ops, Side, Stored, outlet};
 use super::providers::Provider;
 use super::session::Session;
 use super::threads::Threads;
-use crate::backend::peaks::{self, Peaks};
+use crate::backend::{Peaks, peaks};
 use crate::dtype::Dtype;
 use crate::error::Result;
 
