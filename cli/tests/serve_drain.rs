@@ -109,9 +109,9 @@ fn a_batch_on_the_device_at_the_end_of_the_time_is_told_by_the_exit_code() {
     ];
     let mut server = built_in(unpacked.path(), &args);
     let eos = server.get("/info").json()["eos_token_id"].as_u64().unwrap();
-    let mut ids = vec![1; 500];
-    ids.push(eos);
-    let input = json!({ "input": vec![ids; 2000] });
+    // Each its own, since equal ones would be computed once.
+    let ids = |first| [vec![first], vec![1; 499], vec![eos]].concat();
+    let input = json!({ "input": (0..2000).map(ids).collect::<Vec<_>>() });
     let mut client = server.connect();
     client.post("/v1/embeddings", input.to_string().as_bytes());
     let waiting = |server: &Server| {

@@ -11,18 +11,13 @@ use crate::backend::Waiting;
 #[cfg(feature = "onnx")]
 use crate::backend::execution_provider::ExecutionProvider;
 use crate::backend::select::{self, Fallback, PrefixBytes, Request};
-use crate::backend::{Backend, BackendChoice, BackendInfo, Device, DeviceKind, Precision};
-use crate::checkpoint::Checkpoint;
-use crate::config::ModelConfig;
+use crate::backend::{BackendChoice, BackendInfo, Device, DeviceKind, Precision};
 use crate::error::{Error, Result};
 use crate::fingerprint;
 #[cfg(feature = "hub")]
 use crate::hub::{Hub, Progress};
-use crate::model::{EmbeddingConfig, Pooling};
-use crate::modules;
+use crate::model::Pooling;
 use crate::onnx_file::OnnxModel;
-use crate::prompt::Instructions;
-use crate::tokenizer::Tokenizer;
 
 /// Tokens of one forward pass on a processor, where more do not make a token cheaper, and cost caches
 /// and the requests that wait.
@@ -297,7 +292,10 @@ impl EmbedderBuilder {
     #[cfg(all(test, feature = "service"))]
     pub(crate) fn build_over(
         self,
-        open: impl FnOnce(&ModelConfig, &Checkpoint) -> Result<Box<dyn Backend>>,
+        open: impl FnOnce(
+            &crate::config::ModelConfig,
+            &crate::checkpoint::Checkpoint,
+        ) -> Result<Box<dyn crate::backend::Backend>>,
     ) -> Result<Embedder> {
         let pooling = self.pooling;
         self.build_from(|dir| open::checkpoint(dir, pooling, open))

@@ -157,12 +157,14 @@ impl Qwen3 {
         let layer_past = |layer: usize| past.and_then(|past| past.layers.get(layer));
         let mut x = self.embed_tokens.forward(ids, compute)?;
         for (index, layer) in self.layers.iter().enumerate() {
-            let _span =
-                tracing::trace_span!(target: "qwen3_embedding::op", "layer", index).entered();
+            let _span = told(index);
             x = layer.forward(&x, shape, layer_past(index))?.0;
         }
-        let past = layer_past(self.layers.len());
+        let last_index = self.layers.len();
+        let past = layer_past(last_index);
+        let span = told(last_index);
         let x = self.last_layer.forward(&x, shape, past, last)?;
+        drop(span);
         normed(&x, &self.norm, self.eps)
     }
 
@@ -174,11 +176,14 @@ impl Qwen3 {
         compute: ElementType,
     ) -> Result<Array> {
         let mut x = self.embed_tokens.forward(ids, compute)?;
-        for layer in &self.layers {
+        for (index, layer) in self.layers.iter().enumerate() {
+            let _span = told(index);
             x = layer.forward_in_pieces(&x, piece)?;
         }
         let last = u32::try_from(ids.len() - 1).map_err(|e| failed("forward", e))?;
+        let span = told(self.layers.len());
         let x = self.last_layer.forward(&x, [1, ids.len()], None, &[last])?;
+        drop(span);
         normed(&x, &self.norm, self.eps)
     }
 
@@ -197,6 +202,11 @@ impl Qwen3 {
         layers.push(last.self_attn.keys_and_values(&x, shape, 0)?);
         Past::of(&layers)
     }
+}
+
+/// Tells a profile which layer the operations belong to that follow.
+fn told(layer: usize) -> tracing::span::EnteredSpan {
+    tracing::trace_span!(target: "qwen3_embedding::op", "layer", index = layer).entered()
 }
 
 /// RMS norm in the precision of `x`.

@@ -142,7 +142,9 @@ fn choose(
 ) -> Result<Choice> {
     let try_to_bind = |kind| try_to_bind(kind, precision, options, library);
     if let Some(provider) = options.provider {
-        try_to_bind(provider).map_err(unavailable)?;
+        let path = library.path.display();
+        let told = |reason| unavailable(format!("{reason} ({path})"));
+        try_to_bind(provider).map_err(told)?;
         return Ok(Choice {
             provider,
             reason: format!("execution provider {provider} was asked for"),
@@ -189,8 +191,7 @@ fn try_to_bind(
     if !offered.contains(&kind) {
         let offered: Vec<_> = offered.iter().map(|kind| kind.name()).collect();
         return Err(format!(
-            "execution provider {kind} is not in {}, which offers {}",
-            library.path.display(),
+            "execution provider {kind} is not in its library, which offers {}",
             offered.join(", ")
         ));
     }
