@@ -71,6 +71,8 @@ impl HiddenRows {
 pub struct Work {
     /// Tokens that went through the model, padding included.
     pub computed_tokens: u64,
+    /// Those of them that were padding.
+    pub padding_tokens: u64,
     /// Tokens that did not, since a prefix holds their keys and values.
     pub saved_tokens: u64,
     /// Forward passes behind a prefix that was kept.
@@ -82,11 +84,21 @@ pub struct Work {
 }
 
 impl Work {
+    /// Counts a batch that went through the model.
+    #[cfg(any(test, feature = "mlx", feature = "onnx"))]
+    pub(crate) fn ran(&mut self, batch: &TokenBatch) {
+        let computed = batch.rows() * batch.width();
+        let useful: usize = batch.lengths().iter().sum();
+        self.computed_tokens += computed as u64;
+        self.padding_tokens += (computed - useful) as u64;
+    }
+
     /// What was computed after `earlier`; the bytes are those of now.
     #[cfg(feature = "service")]
     pub(crate) fn since(self, earlier: Self) -> Self {
         Self {
             computed_tokens: self.computed_tokens - earlier.computed_tokens,
+            padding_tokens: self.padding_tokens - earlier.padding_tokens,
             saved_tokens: self.saved_tokens - earlier.saved_tokens,
             prefix_hits: self.prefix_hits - earlier.prefix_hits,
             prefix_misses: self.prefix_misses - earlier.prefix_misses,

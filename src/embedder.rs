@@ -12,7 +12,9 @@ use crate::model::EmbeddingConfig;
 use crate::options::EmbedOptions;
 use crate::vector::Embeddings;
 
-pub(crate) use encoder::{Encoder, Sequences};
+pub(crate) use encoder::Encoder;
+#[cfg(feature = "service")]
+pub(crate) use encoder::Sequences;
 pub(crate) use runner::{Item, Runner};
 
 pub use builder::EmbedderBuilder;

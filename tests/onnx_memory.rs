@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::Command;
 
 use qwen3_embedding::{BackendChoice, Embedder, Error, Precision};
-use serde_json::json;
+use serde_json::{Value, json};
 use support::*;
 use tempfile::TempDir;
 
@@ -108,7 +108,7 @@ fn alone(test: &str, body: impl FnOnce()) {
 
 fn sequence(length: usize, start: usize) -> Vec<u32> {
     (0..length)
-        .map(|i| ((start * 131 + i * 17) % 64) as u32)
+        .map(|i| ((start * 131 + i * (17 + start / 64)) % 64) as u32)
         .collect()
 }
 
@@ -122,7 +122,10 @@ fn a_large_batch_leaves_nothing_behind() {
             &[sequence(20, 1)],
         );
         let before = status("VmRSS");
-        let mut embedder = open(dir.path(), BackendChoice::Onnx, Precision::F32);
+        let mut embedder = builder(dir.path(), BackendChoice::Onnx, Precision::F32)
+            .max_batch_tokens(4096)
+            .build()
+            .unwrap();
         let weights = embedder.memory().unwrap().active;
         for (rows, length) in [(256, 16), (16, 256), (1, 4096)] {
             fs::write("/proc/self/clear_refs", "5").unwrap();
@@ -139,6 +142,33 @@ fn a_large_batch_leaves_nothing_behind() {
                 after * 10 <= weights * 13,
                 "{rows} x {length}: {after} bytes stay, weights {weights}"
             );
+        }
+    });
+}
+
+#[test]
+fn memory_grows_with_a_texts_length_and_not_with_its_square() {
+    let test = "memory_grows_with_a_texts_length_and_not_with_its_square";
+    alone(test, || {
+        let dir = copy_dir(&tiny());
+        let config = dir.path().join("config.json");
+        let mut values: Value = serde_json::from_slice(&fs::read(&config).unwrap()).unwrap();
+        values["max_position_embeddings"] = json!(8192);
+        let heads = values["num_attention_heads"].as_u64().unwrap() as usize;
+        fs::write(config, values.to_string()).unwrap();
+        for precision in [Precision::F32, Precision::Int8] {
+            let mut embedder = open(dir.path(), BackendChoice::Onnx, precision);
+            embed_ids(&mut embedder, &[sequence(600, 1)]);
+            let peaks = [2048, 8192].map(|length| {
+                let before = status("VmRSS");
+                fs::write("/proc/self/clear_refs", "5").unwrap();
+                embed_ids(&mut embedder, &[sequence(length, 1)]);
+                status("VmHWM") - before
+            });
+            // Four times the length, and a fourth for what does not grow so evenly.
+            assert!(peaks[1] <= 5 * peaks[0], "{precision:?}: {peaks:?}");
+            let scores = heads * 8192 * 8192 * 4;
+            assert!(peaks[1] < scores / 4, "{precision:?}: {peaks:?}");
         }
     });
 }

@@ -10,7 +10,7 @@ use crate::backend::Waiting;
 #[cfg(feature = "onnx")]
 use crate::backend::execution_provider::ExecutionProvider;
 use crate::backend::select::{self, Fallback, PrefixBytes, Request};
-use crate::backend::{Backend, BackendChoice, BackendInfo, Device, Precision};
+use crate::backend::{Backend, BackendChoice, BackendInfo, Device, DeviceKind, Precision};
 use crate::checkpoint::Checkpoint;
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
@@ -23,8 +23,12 @@ use crate::onnx_file::OnnxModel;
 use crate::prompt::Instructions;
 use crate::tokenizer::Tokenizer;
 
-/// Tokens of one forward pass, padding included, unless a single text is longer.
-const MAX_BATCH_TOKENS: usize = 4096;
+/// Tokens of one forward pass on a processor, where more do not make a token cheaper, and cost caches
+/// and the requests that wait.
+const PROCESSOR_BATCH_TOKENS: usize = 1024;
+
+/// As above, on an accelerator.
+const ACCELERATOR_BATCH_TOKENS: usize = 4096;
 
 enum Source {
     Dir(PathBuf),
@@ -42,7 +46,7 @@ enum Source {
 pub struct EmbedderBuilder {
     source: Source,
     request: Request,
-    max_batch_tokens: usize,
+    max_batch_tokens: Option<usize>,
     onnx_file: Option<PathBuf>,
     pooling: Option<Pooling>,
 }
@@ -81,7 +85,7 @@ impl EmbedderBuilder {
         Self {
             source,
             request: Request::default(),
-            max_batch_tokens: MAX_BATCH_TOKENS,
+            max_batch_tokens: None,
             onnx_file: None,
             pooling: None,
         }
@@ -195,10 +199,11 @@ impl EmbedderBuilder {
         self
     }
 
-    /// The most tokens of one forward pass, padding included, unless a single text is longer.
-    /// More is faster until the device is full, and takes memory in proportion.
+    /// The most tokens of one forward pass, padding included, unless a single text is longer; 1,024
+    /// on a processor and 4,096 on an accelerator unless set. More is faster until the device is
+    /// full, and takes memory in proportion.
     pub fn max_batch_tokens(mut self, tokens: usize) -> Self {
-        self.max_batch_tokens = tokens;
+        self.max_batch_tokens = Some(tokens);
         self
     }
 
@@ -307,10 +312,14 @@ impl EmbedderBuilder {
             tokenizer: &opened.tokenizer,
             weights: opened.weights,
         })?;
+        let usual = match opened.backend.info().device {
+            DeviceKind::Cpu => PROCESSOR_BATCH_TOKENS,
+            DeviceKind::Gpu => ACCELERATOR_BATCH_TOKENS,
+        };
         let runner = Runner {
             backend: opened.backend,
             vocab_size: opened.config.vocab_size(),
-            max_batch_tokens: self.max_batch_tokens,
+            max_batch_tokens: self.max_batch_tokens.unwrap_or(usual),
         };
         let encoder = Encoder {
             max_tokens: opened.max_tokens,

@@ -159,7 +159,7 @@ impl Backend for Fake {
                 reason: "as it was told".to_owned(),
             });
         }
-        self.work.computed_tokens += (batch.rows() * batch.width()) as u64;
+        self.work.ran(batch);
         Ok(self.rows(&sequences, &[NAN, NAN_UNLESS_F32]))
     }
 

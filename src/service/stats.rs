@@ -31,6 +31,8 @@ pub struct Stats {
     pub tokens: u64,
     /// Tokens that were computed, padding included, prompts whose keys and values were kept not.
     pub computed_tokens: u64,
+    /// Computed tokens that were padding.
+    pub padding_tokens: u64,
     /// Tokens of prompts that were not computed, since their keys and values were kept.
     pub saved_tokens: u64,
     /// Forward passes behind a prompt that was kept.
@@ -68,6 +70,7 @@ impl Default for Stats {
             requests: Outcomes::default(),
             tokens: 0,
             computed_tokens: 0,
+            padding_tokens: 0,
             saved_tokens: 0,
             prefix_hits: 0,
             prefix_misses: 0,
@@ -90,6 +93,7 @@ impl Stats {
     pub(super) fn ran(&mut self, rows: usize, tokens: usize, work: Work, took: Duration) {
         self.tokens += tokens as u64;
         self.computed_tokens += work.computed_tokens;
+        self.padding_tokens += work.padding_tokens;
         self.saved_tokens += work.saved_tokens;
         self.prefix_hits += work.prefix_hits;
         self.prefix_misses += work.prefix_misses;

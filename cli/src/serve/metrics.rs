@@ -148,7 +148,7 @@ fn queue(out: &mut Text, stats: &Stats) {
 fn batches(out: &mut Text, stats: &Stats) {
     let help = "Tokens of the inputs, prompts and EOS included.";
     out.value("tokens_total", "counter", help, stats.tokens as f64);
-    let help = "Tokens that were computed, padding included.";
+    let help = "Tokens that were computed, padding included, kept prompts not.";
     out.value(
         "computed_tokens_total",
         "counter",
@@ -156,9 +156,32 @@ fn batches(out: &mut Text, stats: &Stats) {
         stats.computed_tokens as f64,
     );
     let help = "Share of the computed tokens that was padding.";
-    let padding = stats.computed_tokens.saturating_sub(stats.tokens) as f64;
-    let padding = padding / stats.computed_tokens.max(1) as f64;
+    let padding = stats.padding_tokens as f64 / stats.computed_tokens.max(1) as f64;
     out.value("padding_ratio", "gauge", help, padding);
+    let help = "Tokens of prompts that were not computed, since their keys and values were kept.";
+    out.value(
+        "saved_tokens_total",
+        "counter",
+        help,
+        stats.saved_tokens as f64,
+    );
+    let counts = [
+        (
+            "prefix_hits_total",
+            "Forward passes behind a prompt that was kept.",
+            stats.prefix_hits,
+        ),
+        (
+            "prefix_misses_total",
+            "Forward passes that met a prompt which was not kept.",
+            stats.prefix_misses,
+        ),
+    ];
+    for (name, help, count) in counts {
+        out.value(name, "counter", help, count as f64);
+    }
+    let help = "Bytes of keys and values that are kept of prompts.";
+    out.value("prefix_bytes", "gauge", help, stats.prefix_bytes as f64);
     out.measured(
         "batch_rows",
         "Sequences of each forward pass.",

@@ -103,7 +103,7 @@ impl Model {
         }
         let past = self.qwen3.past(first.ids(), self.precision)?;
         self.work.prefix_misses += 1;
-        self.work.computed_tokens += first.width() as u64;
+        self.work.ran(first);
         Ok((self.prefixes.keep(first.ids(), past), 1))
     }
 
@@ -123,7 +123,7 @@ impl Model {
         let built = tracing::debug_span!("graph")
             .in_scope(|| self.qwen3.forward(batch.ids(), shape, past, &last, compute));
         let data = built?.to_f32()?;
-        self.work.computed_tokens += (rows * width) as u64;
+        self.work.ran(batch);
         let hidden = self.config.hidden_size();
         Ok(HiddenRows { data, hidden })
     }
@@ -141,7 +141,7 @@ impl Model {
                 .qwen3
                 .forward_in_pieces(sequence.ids(), piece, compute)?;
             data.extend(row.to_f32()?);
-            self.work.computed_tokens += sequence.width() as u64;
+            self.work.ran(&sequence);
         }
         let hidden = self.config.hidden_size();
         Ok(HiddenRows { data, hidden })

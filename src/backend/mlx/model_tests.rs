@@ -101,9 +101,11 @@ fn a_batch_behind_its_prefix_equals_one_pass_and_computes_it_once() {
                     &format!("{}, {shared} shared", dir.display()),
                 );
                 let rest = batch.rows() * (batch.width() - shared);
+                let padding = batch.rows() * batch.width() - lengths.iter().sum::<usize>();
                 let saved = (batch.rows() - computed) * shared;
                 let expected = Work {
                     computed_tokens: before.computed_tokens + (rest + computed * shared) as u64,
+                    padding_tokens: before.padding_tokens + padding as u64,
                     saved_tokens: before.saved_tokens + saved as u64,
                     prefix_hits: before.prefix_hits + 1 - computed as u64,
                     prefix_misses: before.prefix_misses + computed as u64,

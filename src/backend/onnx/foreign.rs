@@ -96,8 +96,9 @@ impl Backend for Foreign {
         };
         let work = &mut self.work;
         run_admitted(ONNX, batch, &check, &mut |part| {
-            work.computed_tokens += (part.rows() * part.width()) as u64;
-            graph.run(part)
+            let rows = graph.run(part)?;
+            work.ran(part);
+            Ok(rows)
         })
     }
 

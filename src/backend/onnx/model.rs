@@ -302,7 +302,7 @@ impl Model {
         let inputs = inputs(form, pass, &self.nothing, &mut self.rope);
         let inputs = inputs.map_err(|error| failed("run", error))?;
         let taken = take(&session.run(inputs, tokens)?)?;
-        self.work.computed_tokens += tokens as u64;
+        self.work.ran(batch);
         Ok(taken)
     }
 }
