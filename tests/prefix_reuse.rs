@@ -81,11 +81,6 @@ fn whole(embedder: &mut Embedder, queries: &[String], options: &EmbedOptions) ->
     queries.iter().map(alone).collect()
 }
 
-/// Whether the backend keeps prompts.
-fn keeps(backend: BackendChoice) -> bool {
-    backend == BackendChoice::Onnx
-}
-
 fn for_each(body: impl Fn(BackendChoice, Precision)) {
     for &backend in BACKENDS {
         for precision in [Precision::F32, Precision::Int8, Precision::Bf16] {
@@ -116,9 +111,6 @@ fn check(dir: &std::path::Path, backend: BackendChoice, precision: Precision) {
         begin = end;
     }
     let work = embedder.work();
-    if !keeps(backend) {
-        return;
-    }
     assert!(work.prefix_bytes > 0, "{work:?}");
     assert!(work.prefix_hits > 20 * work.prefix_misses, "{work:?}");
     assert!(work.saved_tokens > work.computed_tokens / 2, "{work:?}");
@@ -213,7 +205,7 @@ fn instructions_in_turn_evict_each_other_and_change_no_vector() {
             }
             assert!(embedder.work().prefix_bytes <= limit, "round {round}");
         }
-        assert!(!keeps(backend) || embedder.work().prefix_misses > 4);
+        assert!(embedder.work().prefix_misses > 4);
     });
 }
 
@@ -294,6 +286,6 @@ fn mixed_instructions_in_a_services_batches_change_no_vector() {
             let row = answer.embeddings.row(0).unwrap();
             assert_same(row, &expected[0], Precision::F32, query);
         }
-        assert!(!keeps(backend) || service.stats().saved_tokens > 0);
+        assert!(service.stats().saved_tokens > 0);
     }
 }

@@ -16,6 +16,10 @@ pub(crate) struct Weight<'a> {
 }
 
 /// What turns codes into elements.
+#[cfg_attr(
+    not(any(feature = "mlx", feature = "onnx")),
+    allow(dead_code, reason = "backends read it")
+)]
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Packed<'a> {
     pub(crate) quantization: Quantization,

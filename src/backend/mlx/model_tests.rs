@@ -100,15 +100,18 @@ fn a_batch_behind_its_prefix_equals_one_pass_and_computes_it_once() {
                     &found,
                     &format!("{}, {shared} shared", dir.display()),
                 );
-                let work = model.work().since(before);
                 let rest = batch.rows() * (batch.width() - shared);
-                assert_eq!(work.computed_tokens, (rest + computed * shared) as u64);
-                assert_eq!(
-                    work.saved_tokens,
-                    ((batch.rows() - computed) * shared) as u64
-                );
-                let counted = (work.prefix_misses, work.prefix_hits);
-                assert_eq!(counted, (computed as u64, 1 - computed as u64));
+                let padding = batch.rows() * batch.width() - lengths.iter().sum::<usize>();
+                let saved = (batch.rows() - computed) * shared;
+                let expected = Work {
+                    computed_tokens: before.computed_tokens + (rest + computed * shared) as u64,
+                    padding_tokens: before.padding_tokens + padding as u64,
+                    saved_tokens: before.saved_tokens + saved as u64,
+                    prefix_hits: before.prefix_hits + 1 - computed as u64,
+                    prefix_misses: before.prefix_misses + computed as u64,
+                    prefix_bytes: model.prefixes.bytes(),
+                };
+                assert_eq!(model.work(), expected);
             }
         }
     }
