@@ -3,6 +3,7 @@
 #[cfg(feature = "onnx")]
 mod codes;
 mod expected;
+mod find;
 mod header;
 mod index;
 mod packing;
@@ -20,7 +21,6 @@ use crate::error::{Error, Result};
 use crate::file;
 use crate::quantization::{Quantization, QuantizationMode};
 use header::Entry;
-use index::Index;
 use packing::Kind;
 use shard::Shard;
 
@@ -61,7 +61,7 @@ impl Checkpoint {
     /// `MissingFile` or `Io` if a file is not there or cannot be read; a variant named
     /// `Safetensors...`, `Tensor...` or `Shard...` for what is wrong with its content.
     pub fn open(dir: &Path, config: &ModelConfig) -> Result<Self> {
-        let mut found = find(dir)?;
+        let mut found = find::find(dir)?;
         for part in ["weight", "scales", "biases"] {
             found.remove(&format!("lm_head.{part}"));
         }
@@ -203,72 +203,4 @@ fn missing(dir: &Path, key: &str) -> Error {
         path: dir.to_owned(),
         tensor: key.to_owned(),
     }
-}
-
-/// Every tensor in the directory's shards, by key without `model.`.
-fn find(dir: &Path) -> Result<BTreeMap<String, Stored>> {
-    let single = dir.join("model.safetensors");
-    if exists(&single)? {
-        let mut found = BTreeMap::new();
-        add(&mut found, single)?;
-        return Ok(found);
-    }
-    let index = dir.join("model.safetensors.index.json");
-    if !exists(&index)? {
-        let expected = "the weights (or model.safetensors.index.json and its shards)";
-        return Err(Error::MissingFile {
-            path: single,
-            expected,
-        });
-    }
-    find_sharded(Index::read(index)?)
-}
-
-fn find_sharded(index: Index) -> Result<BTreeMap<String, Stored>> {
-    let mut found = BTreeMap::new();
-    for shard in index.shards() {
-        add(&mut found, index.shard_path(shard)?)?;
-    }
-    index.agree(
-        found
-            .values()
-            .map(|stored: &Stored| (stored.entry.name.as_str(), stored.shard.name())),
-    )?;
-    Ok(found)
-}
-
-/// Adds the tensors of the shard at `path`.
-fn add(found: &mut BTreeMap<String, Stored>, path: PathBuf) -> Result<()> {
-    let (shard, entries) = Shard::open(path)?;
-    let shard = Arc::new(shard);
-    for entry in entries {
-        let key = entry
-            .name
-            .strip_prefix("model.")
-            .unwrap_or(&entry.name)
-            .to_owned();
-        if let Some(first) = found.get(&key) {
-            let (path, other) = (shard.path.clone(), first.shard.path.clone());
-            return Err(Error::TensorDuplicate {
-                path,
-                tensor: entry.name,
-                other,
-            });
-        }
-        found.insert(
-            key,
-            Stored {
-                shard: Arc::clone(&shard),
-                entry,
-            },
-        );
-    }
-    Ok(())
-}
-
-fn exists(path: &Path) -> Result<bool> {
-    path.try_exists().map_err(|source| Error::Io {
-        path: path.to_owned(),
-        source,
-    })
 }
