@@ -50,7 +50,7 @@ class Phase:
     batches: int
     rate: float
     embedding_rate: float
-    # Whether only the first layer attends to other tokens, which is ten times cheaper.
+    # Whether only the first layer attends to other tokens, which is five times cheaper.
     shallow: bool
 
     def factor(self, step):
@@ -63,5 +63,6 @@ class Phase:
 WARM_UP = 30
 PHASES = [
     Phase(steps=3000, batches=2, rate=1e-3, embedding_rate=1.5e-3, shallow=True),
-    Phase(steps=1500, batches=1, rate=8e-4, embedding_rate=3e-4, shallow=False),
+    Phase(steps=700, batches=2, rate=7e-4, embedding_rate=1e-3, shallow=True),
+    Phase(steps=80, batches=1, rate=3e-4, embedding_rate=5e-5, shallow=False),
 ]
