@@ -25,7 +25,12 @@ fn sets() -> Vec<Set> {
 
 fn for_each(body: impl Fn(&mut Embedder, BackendChoice, Precision)) {
     for &backend in BACKENDS {
-        for precision in [Precision::F32, Precision::Bf16, Precision::F16] {
+        for precision in [
+            Precision::F32,
+            Precision::Bf16,
+            Precision::F16,
+            Precision::Int8,
+        ] {
             if supports(backend, precision) {
                 body(&mut open(&tiny(), backend, precision), backend, precision);
             }
@@ -71,8 +76,8 @@ fn hand_written_queries_find_their_documents() {
             nearest(embedder, &set.query, &documents, 192) == 0
         };
         let right = sets.iter().filter(|set| found(embedder, set)).count();
-        // transformers in f32 finds 20; chance is 7.5, and 16 bits may turn a close decision.
-        let expected = if precision == Precision::F32 { 20 } else { 18 };
+        // transformers in f32 finds 23; chance is 7.5, and fewer bits may turn a close decision.
+        let expected = if precision == Precision::F32 { 23 } else { 22 };
         assert!(
             right >= expected,
             "{backend:?} {precision:?}: {right} of 30"

@@ -52,16 +52,15 @@ def fitted(data):
     for step in range(steps):
         rows = data.training[torch.randint(len(data.training), (BAG_BATCH,), generator=random)]
         values = functional.rms_norm(table, table.shape[-1:])[:, :CARRIED]
-        bags = [data.ids[row] for row in rows.tolist()]
-        offsets = torch.tensor([0] + [len(bag) for bag in bags[:-1]]).cumsum(0)
-        tokens = torch.tensor([token for bag in bags for token in bag])
+        readings = data.any(rows, random)
+        tokens, offsets = data.joined(readings)
         sums = functional.embedding_bag(tokens, values, offsets, mode="sum")
-        sums = sums + data.query[rows, None] * values[prompt].sum(0)
+        sums = sums + data.is_query(readings)[:, None] * values[prompt].sum(0)
         whole = functional.pad(sums, (0, SHAPE.hidden_size - CARRIED))
-        cosine = functional.cosine_similarity(whole, data.targets[rows]).mean()
-        some = rows[:COMPARED]
+        targets, teacher = data.vectors(readings)
+        cosine = functional.cosine_similarity(whole, targets).mean()
         matrices, _ = distillation_loss(
-            whole[:COMPARED], data.targets[some], data.teacher[some], BAG_SIMILARITY_WEIGHT
+            whole[:COMPARED], targets[:COMPARED], teacher[:COMPARED], BAG_SIMILARITY_WEIGHT
         )
         loss = 1 - cosine + matrices
         optimizer.zero_grad()

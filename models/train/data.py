@@ -11,39 +11,82 @@ from teacher import read_texts
 
 # Dimensions in which texts are grouped: enough to tell topics apart.
 CLUSTER_DIMENSIONS = 96
+# Share of the readings with the first letter's case turned, and in the other role.
+TURNED, OTHER_ROLE = 0.35, 0.35
 
 
 class Data:
+    """Every text has four readings, as a document or a query, as it stands or with its first letter's case turned.
+
+    The teacher does not tell them apart, so each trains on the text's one vector. A reading is a number: the text's
+    own, plus the count of texts times two for a query, plus the count of texts for the turned letter.
+    """
+
     def __init__(self):
         texts = read_texts()
+        self.count = len(texts)
         self.tokenizer = Tokenizer.from_file(str(WORK / "tokenizer.json"))
         self.eos = self.tokenizer.token_to_id("<|endoftext|>")
         # The colon that ends the prompt may merge with what follows, so it is not part of the shared ids.
         self.prompt_ids = self.tokenizer.encode(QUERY_PROMPT, add_special_tokens=False).ids[:-1]
-        self.query = torch.tensor([text["role"] == "query" for text in texts])
         self.held_out = torch.tensor([text["held_out"] for text in texts])
-        self.texts = [text["text"] for text in texts]
-        self.ids = [self._ids(text) for text in texts]
+        self.asked = torch.tensor([text["role"] == "query" for text in texts])
+        self._read([text["text"] for text in texts])
         teacher = torch.from_numpy(numpy.load(WORK / "teacher.npy")).float()
         self.teacher = torch.nn.functional.normalize(teacher, dim=-1)
         self.rotation = principal_directions(self.teacher[~self.held_out])
         self.targets = self.teacher @ self.rotation[:, : SHAPE.hidden_size]
         self.training = (~self.held_out).nonzero().squeeze(1)
 
-    def _ids(self, text):
-        """A query's ids are those after the shared prompt."""
-        query = text["role"] == "query"
-        ids = self.tokenizer.encode((QUERY_PROMPT if query else "") + text["text"]).ids
-        if query:
-            assert ids[: len(self.prompt_ids)] == self.prompt_ids, text["text"]
-            ids = ids[len(self.prompt_ids) :]
-        return ids if len(ids) <= LONGEST else ids[: LONGEST - 1] + [self.eos]
+    def _read(self, texts):
+        """The ids of all readings, one after the other; a query's are those after the shared prompt."""
+        parts, lengths = [], []
+        for query in (False, True):
+            for turned in (False, True):
+                spelled = [text[0].swapcase() + text[1:] if turned else text for text in texts]
+                for encoding in self.tokenizer.encode_batch([(QUERY_PROMPT if query else "") + t for t in spelled]):
+                    ids = encoding.ids
+                    if query:
+                        assert ids[: len(self.prompt_ids)] == self.prompt_ids
+                        ids = ids[len(self.prompt_ids) :]
+                    ids = ids if len(ids) <= LONGEST else ids[: LONGEST - 1] + [self.eos]
+                    parts.append(numpy.array(ids, numpy.int32))
+                    lengths.append(len(ids))
+        self.ids = torch.from_numpy(numpy.concatenate(parts))
+        self.lengths = torch.tensor(lengths)
+        self.starts = self.lengths.cumsum(0) - self.lengths
 
-    def padded(self, rows):
-        """(ids, last): right-padded, and each text's last position."""
-        sequences = [torch.tensor(self.ids[row]) for row in rows]
-        last = torch.tensor([len(sequence) - 1 for sequence in sequences])
-        return torch.nn.utils.rnn.pad_sequence(sequences, batch_first=True, padding_value=self.eos), last
+    def own(self, rows):
+        """The readings of the texts as they stand, in their own role."""
+        return rows + self.asked[rows] * 2 * self.count
+
+    def any(self, rows, random):
+        """Readings of the texts, mostly in their own role and mostly as they stand."""
+        turned = torch.rand(len(rows), generator=random) < TURNED
+        other = torch.rand(len(rows), generator=random) < OTHER_ROLE
+        return rows + ((self.asked[rows] ^ other) * 2 + turned) * self.count
+
+    def is_query(self, readings):
+        return readings >= 2 * self.count
+
+    def vectors(self, readings):
+        """(targets, teacher): the student's aim and the teacher's own vectors."""
+        return self.targets[readings % self.count], self.teacher[readings % self.count]
+
+    def padded(self, readings):
+        """(ids, last): right-padded, and each reading's last position."""
+        last = self.lengths[readings] - 1
+        places = torch.arange(int(last.max()) + 1)
+        ids = self.ids[self.starts[readings, None] + torch.minimum(places, last[:, None])]
+        # What is repeated behind the end is the end of sequence.
+        return ids.long(), last
+
+    def joined(self, readings):
+        """(ids, offsets): one after the other, without padding."""
+        lengths = self.lengths[readings]
+        offsets = lengths.cumsum(0) - lengths
+        shift = (self.starts[readings] - offsets).repeat_interleave(lengths)
+        return self.ids[shift + torch.arange(len(shift))].long(), offsets
 
     def clusters(self):
         """The group of each training text: k-means on the teacher's first dimensions, kept in a file."""

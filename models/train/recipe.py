@@ -35,7 +35,7 @@ LONGEST = 64
 GROUP, GROUPS = 8, 32
 CLUSTERS = 1500
 
-BAG_EPOCHS, BAG_BATCH, BAG_RATE, BAG_SIMILARITY_WEIGHT = 3, 1024, 0.15, 2.0
+BAG_EPOCHS, BAG_BATCH, BAG_RATE, BAG_SIMILARITY_WEIGHT = 5, 2048, 0.25, 2.0
 
 WEIGHT_DECAY = 0.01
 # Weight of the similarity matrices beside the cosines.
@@ -50,7 +50,7 @@ class Phase:
     batches: int
     rate: float
     embedding_rate: float
-    # Whether only the first layer attends to other tokens, which is ten times cheaper.
+    # Whether only the first layer attends to other tokens, which is five times cheaper.
     shallow: bool
 
     def factor(self, step):
@@ -62,6 +62,7 @@ class Phase:
 
 WARM_UP = 30
 PHASES = [
-    Phase(steps=300, batches=4, rate=1e-3, embedding_rate=3e-4, shallow=True),
-    Phase(steps=300, batches=1, rate=4e-4, embedding_rate=5e-5, shallow=False),
+    Phase(steps=3000, batches=2, rate=1e-3, embedding_rate=1.5e-3, shallow=True),
+    Phase(steps=700, batches=2, rate=7e-4, embedding_rate=1e-3, shallow=True),
+    Phase(steps=80, batches=1, rate=3e-4, embedding_rate=5e-5, shallow=False),
 ]

@@ -16,6 +16,8 @@ SPLIT = (
 )
 # Often enough that each word of the prompt is one token.
 PROMPTS = 2000
+# Everyday words are worth more tokens than those of manuals.
+SOURCES = ("wordnet-base", "everyday.txt")
 NOT_SPECIAL = ("<tool_call>", "</tool_call>", "<think>", "</think>")
 
 
@@ -81,7 +83,7 @@ def tokenizer_config(tokenizer):
 
 
 def main():
-    texts = [text["text"] for text in read_texts() if not text["held_out"]]
+    texts = [text["text"] for text in read_texts() if text["source"] in SOURCES and not text["held_out"]]
     # The prompt stands alone: before a query, its colon would be merged with the query's first word.
     tokenizer = train_tokenizer(texts + [QUERY_PROMPT] * PROMPTS)
     write_tokenizer(tokenizer, WORK / "tokenizer.json")

@@ -14,7 +14,7 @@ from student import Student
 
 CHECKPOINT = WORK / "student.pt"
 LOG = HERE / "log.csv"
-SAVE_EVERY, MEASURE_EVERY = 50, 100
+SAVE_EVERY, MEASURE_EVERY = 100, 250
 # Texts of one length go through the model together.
 SLICES = 4
 COLUMNS = ["step", "texts", "seconds", "loss"] + [f"cosine_{size}" for size in SIZES] + [
@@ -93,10 +93,12 @@ class Run:
     def one_step(self, phase, step, batches):
         embedding, rest = self.optimizer.param_groups
         embedding["lr"], rest["lr"] = (rate * phase.factor(step) for rate in (phase.embedding_rate, phase.rate))
-        vectors = encoded(self.student, self.data, torch.cat(batches), phase.shallow)
+        readings = self.data.any(torch.cat(batches), torch.Generator().manual_seed(SEED + self.step))
+        with torch.autocast("cpu", torch.bfloat16):
+            vectors = encoded(self.student, self.data, readings, phase.shallow)
         parts = [
-            distillation_loss(part, self.data.targets[rows], self.data.teacher[rows], SIMILARITY_WEIGHT)
-            for part, rows in zip(vectors.chunk(len(batches)), batches)
+            distillation_loss(part, *self.data.vectors(read), SIMILARITY_WEIGHT)
+            for part, read in zip(vectors.chunk(len(batches)), readings.chunk(len(batches)))
         ]
         loss = sum(loss for loss, _ in parts) / len(parts)
         self.optimizer.zero_grad()
@@ -128,10 +130,11 @@ class Batches:
         return self.epoch[place]
 
 
-def encoded(student, data, rows, shallow=False):
-    """[rows, D]: queries behind the prompt, documents bare, each kind in slices of similar length."""
-    slices = [part for kind in (True, False) for part in by_length(data, rows, (data.query[rows] == kind).nonzero())]
-    padded = [data.padded(rows[part].tolist()) for part in slices]
+def encoded(student, data, readings, shallow=False):
+    """[readings, D]: queries behind the prompt, documents bare, each kind in slices of similar length."""
+    query = data.is_query(readings)
+    slices = [part for kind in (True, False) for part in by_length(data, readings, query == kind)]
+    padded = [data.padded(readings[part]) for part in slices]
     # One look-up for all: each makes a gradient as large as the table.
     ids = [torch.tensor([data.prompt_ids])] + [ids for ids, _ in padded]
     flat = student.embed_tokens(torch.cat([part.flatten() for part in ids]))
@@ -139,17 +142,15 @@ def encoded(student, data, rows, shallow=False):
     past = student.prompt(prompt)
     run = student.shallow if shallow else student
     vectors = [
-        run(x, last, past if data.query[rows[part[0]]] else None)
-        for x, part, (_, last) in zip(embedded, slices, padded)
+        run(x, last, past if query[part[0]] else None) for x, part, (_, last) in zip(embedded, slices, padded)
     ]
-    return torch.cat(vectors)[torch.cat(slices).argsort()]
+    return torch.cat(vectors)[torch.cat(slices).argsort()].float()
 
 
-def by_length(data, rows, chosen):
-    """The chosen places among the rows, in slices of similar length."""
-    chosen = chosen.squeeze(1)
-    lengths = torch.tensor([len(data.ids[row]) for row in rows[chosen].tolist()])
-    return chosen[lengths.argsort()].chunk(SLICES) if len(chosen) else ()
+def by_length(data, readings, chosen):
+    """The chosen places among the readings, in slices of similar length."""
+    places = chosen.nonzero().squeeze(1)
+    return places[data.lengths[readings[places]].argsort()].chunk(SLICES) if len(places) else ()
 
 
 @torch.no_grad()
@@ -157,7 +158,7 @@ def held_out_correlations(student, data, texts=1500):
     """Spearman with the teacher's cosines on random held-out pairs, at every size."""
     rows = data.held_out.nonzero().squeeze(1)
     rows = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(SEED))[:texts]]
-    vectors = torch.cat([encoded(student, data, part) for part in rows.split(256)])
+    vectors = torch.cat([encoded(student, data, data.own(part)) for part in rows.split(256)])
     upper = torch.triu_indices(len(rows), len(rows), 1)
     wanted = (data.teacher[rows] @ data.teacher[rows].T)[*upper]
     return [
