@@ -7,7 +7,7 @@ pub(crate) mod execution_provider;
 mod mlx;
 #[cfg(feature = "onnx")]
 mod onnx;
-#[cfg(any(feature = "mlx", feature = "onnx"))]
+#[cfg(feature = "onnx")]
 mod prefix_cache;
 pub(crate) mod select;
 
