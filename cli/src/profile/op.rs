@@ -55,12 +55,14 @@ impl Op {
             "Reshape" | "Shape" | "Unsqueeze" | "reshape" | "transpose" | "slice" => 0.0,
             // They read what they give, and not the whole table.
             "Gather" | "take" => 2.0 * output.bytes(),
-            _ => self
-                .inputs
-                .iter()
-                .chain(&self.outputs)
-                .map(Array::bytes)
-                .sum(),
+            _ => {
+                self.inputs
+                    .iter()
+                    .chain(&self.outputs)
+                    .map(Array::bytes)
+                    .sum::<f64>()
+                    + self.packed_bytes()
+            }
         };
         let flops = match kind {
             "Attention" | "GroupQueryAttention" | "attention" | "causal_attention" => {
@@ -80,6 +82,19 @@ impl Op {
                 int8_flops: 0.0,
                 bytes,
             },
+        }
+    }
+
+    /// Of a product's weight that ONNX Runtime has packed for itself and does not list.
+    fn packed_bytes(&self) -> f64 {
+        let (Some(rows), Some(output)) = (self.inputs.first(), self.outputs.first()) else {
+            return 0.0;
+        };
+        let weight = rows.axis_from_the_end(0) * output.axis_from_the_end(0);
+        let mut others = self.inputs.iter().skip(1);
+        match !is_product(&self.kind) || others.any(|other| other.elements() >= weight) {
+            true => 0.0,
+            false => weight * rows.element_bytes as f64,
         }
     }
 
@@ -125,6 +140,8 @@ mod tests {
         let cost = op("FusedMatMul", 4, &[&[6, 5], &[7, 5]], &[6, 7]).cost();
         assert_eq!(cost.flops, 2.0 * 6.0 * 7.0 * 5.0);
         assert_eq!(cost.bytes, 4.0 * (30.0 + 35.0 + 42.0));
+        let packed = op("MatMulIntegerToFloat", 1, &[&[6, 5], &[7]], &[6, 7]).cost();
+        assert_eq!(packed.bytes, 30.0 + 7.0 + 42.0 + 35.0);
         let int8 = op("MatMulIntegerToFloat", 1, &[&[6, 5], &[5, 7]], &[6, 7]).cost();
         assert_eq!((int8.flops, int8.int8_flops), (0.0, 420.0));
     }

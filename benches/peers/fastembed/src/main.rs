@@ -68,10 +68,11 @@ fn of_checkpoint(dir: &Path) -> Result<Qwen3TextEmbedding, Box<dyn Error>> {
     let model = Qwen3Model::new(config, weights)?;
     let mut tokenizer =
         Tokenizer::from_file(dir.join("tokenizer.json")).map_err(|e| e.to_string())?;
+    let pad_id = tokenizer.token_to_id(PAD).unwrap_or_default();
     tokenizer.with_padding(Some(PaddingParams {
         strategy: PaddingStrategy::BatchLongest,
         direction: PaddingDirection::Left,
-        pad_id: tokenizer.token_to_id(PAD).unwrap_or_default(),
+        pad_id,
         pad_token: PAD.to_owned(),
         ..PaddingParams::default()
     }));
