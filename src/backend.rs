@@ -115,7 +115,7 @@ pub struct Work {
 
 impl Work {
     /// Counts a batch that went through the model.
-    #[cfg(any(test, feature = "mlx", feature = "onnx"))]
+    #[cfg(any(feature = "mlx", feature = "onnx", all(test, feature = "service")))]
     pub(crate) fn ran(&mut self, batch: &TokenBatch) {
         let computed = batch.rows() * batch.width();
         let useful: usize = batch.lengths().iter().sum();
@@ -124,7 +124,7 @@ impl Work {
     }
 
     /// What was computed after `earlier`; the bytes are those of now.
-    #[cfg(feature = "service")]
+    #[cfg(any(feature = "service", all(test, feature = "onnx")))]
     pub(crate) fn since(self, earlier: Self) -> Self {
         Self {
             computed_tokens: self.computed_tokens - earlier.computed_tokens,

@@ -101,6 +101,7 @@ impl Model {
             self.work.prefix_hits += 1;
             return Ok((past, 0));
         }
+        let _span = tracing::debug_span!("pass", rows = 1, width = first.width()).entered();
         let past = self.qwen3.past(first.ids(), self.precision)?;
         self.work.prefix_misses += 1;
         self.work.ran(first);
