@@ -1,0 +1,145 @@
+//! What runs in which session of a model, and after what.
+
+use std::rc::Rc;
+
+use ort::session::SessionOutputs;
+
+use super::super::failed;
+use super::super::graph::Form;
+use super::super::past::{self, Past};
+use super::{Model, PIECE, Route, Sessions};
+use crate::backend::HiddenRows;
+use crate::batch::TokenBatch;
+use crate::error::Result;
+
+/// The most tokens of a batch, padding included, for which weights on the left of products are faster.
+const FEW_TOKENS: usize = 128;
+
+impl Model {
+    /// Runs the batch by its [`Route`].
+    pub(in crate::backend::onnx) fn run(&mut self, batch: &TokenBatch) -> Result<HiddenRows> {
+        let mut rows = match self.route(batch) {
+            Route::Short { shared: 0 } => self.run_at_once(batch),
+            Route::Short { shared } => self.run_short(batch, shared),
+            Route::Long => self.run_form(Form::Long, batch),
+            Route::Pieces => self.run_in_pieces(batch),
+            Route::Whole => self.run_form(Form::Whole, batch),
+        }?;
+        if let Some(finish) = &self.finish {
+            finish.apply(&mut rows.data);
+        }
+        Ok(rows)
+    }
+
+    /// Runs a batch of which the sequences begin with the same `shared` tokens, and computes these
+    /// once, or not at all.
+    fn run_short(&mut self, batch: &TokenBatch, shared: usize) -> Result<HiddenRows> {
+        let (first, rest) = batch.split_at(shared);
+        let saved = |rows| (shared * rows) as u64;
+        let past = match self.prefixes.find(first.ids()) {
+            Some(past) => {
+                self.work.prefix_hits += 1;
+                self.work.saved_tokens += saved(batch.rows());
+                past
+            }
+            None if past::pays(shared, batch) => {
+                self.work.saved_tokens += saved(batch.rows() - 1);
+                let (_, past) = self.run_after(None, &first, shared)?;
+                self.keep(batch, &first, past)
+            }
+            None => {
+                let (rows, past) = self.run_after(None, batch, shared)?;
+                self.keep(batch, &first, past);
+                return Ok(rows);
+            }
+        };
+        Ok(self.run_after(Some(&past), &rest, 0)?.0)
+    }
+
+    /// Keeps what `batch` names as its prefix.
+    fn keep(&mut self, batch: &TokenBatch, first: &TokenBatch, past: Past) -> Rc<Past> {
+        match batch.prefix() == first.width() {
+            true => {
+                self.work.prefix_misses += 1;
+                self.prefixes.keep(first.ids(), past)
+            }
+            false => Rc::new(past),
+        }
+    }
+
+    /// Runs each sequence by itself, a piece of it at a time after those before.
+    pub(in crate::backend::onnx) fn run_in_pieces(
+        &mut self,
+        batch: &TokenBatch,
+    ) -> Result<HiddenRows> {
+        let mut data = Vec::new();
+        for row in 0..batch.rows() {
+            let mut rest = batch.part(row..row + 1);
+            let mut past = Past::with_room(&self.config, rest.width())?;
+            while rest.width() > PIECE {
+                let (piece, after) = rest.split_at(PIECE);
+                let (_, more) = self.run_after(Some(&past), &piece, PIECE)?;
+                past.extend(&more);
+                rest = after;
+            }
+            data.extend(self.run_after(Some(&past), &rest, 0)?.0.data);
+        }
+        Ok(HiddenRows {
+            data,
+            hidden: self.config.hidden_size(),
+        })
+    }
+
+    /// Runs a batch by the standard operator, without a past.
+    pub(in crate::backend::onnx) fn run_at_once(
+        &mut self,
+        batch: &TokenBatch,
+    ) -> Result<HiddenRows> {
+        Ok(self.run_after(None, batch, 0)?.0)
+    }
+
+    /// Runs a batch whose sequences go on after `past`; its rows, and the past that the first `kept`
+    /// tokens of its first sequence are to others.
+    fn run_after(
+        &mut self,
+        past: Option<&Past>,
+        batch: &TokenBatch,
+        kept: usize,
+    ) -> Result<(HiddenRows, Past)> {
+        let form = match (&self.sessions, batch.rows() * batch.width()) {
+            (Sessions::Packed(_), _) => Form::Packed,
+            (_, ..=FEW_TOKENS) => Form::Few,
+            _ => Form::Many,
+        };
+        let hidden = self.config.hidden_size();
+        self.with(form, past, batch, kept, |outputs| {
+            let past = Past::of(kept, outputs)?;
+            Ok((rows(batch, hidden, outputs)?, past))
+        })
+    }
+
+    /// Runs a batch by a form of the graph that knows no past.
+    pub(in crate::backend::onnx) fn run_form(
+        &mut self,
+        form: Form,
+        batch: &TokenBatch,
+    ) -> Result<HiddenRows> {
+        let hidden = self.config.hidden_size();
+        self.with(form, None, batch, 0, |outputs| rows(batch, hidden, outputs))
+    }
+}
+
+/// The first output, checked to be `[rows, hidden]`.
+fn rows(batch: &TokenBatch, hidden: usize, outputs: &SessionOutputs<'_>) -> Result<HiddenRows> {
+    let output = outputs[0].try_extract_tensor::<f32>();
+    let (shape, data) = output.map_err(|error| failed("run", error))?;
+    let expected = [batch.rows() as i64, hidden as i64];
+    if **shape != expected {
+        let message = format!("expected an output of shape {expected:?}, found {shape}");
+        return Err(failed("run", message));
+    }
+    Ok(HiddenRows {
+        data: data.to_vec(),
+        hidden,
+    })
+}
