@@ -197,7 +197,7 @@ fn load(
             request.prefixes.0,
         )?)),
         other => {
-            let _ = (request, config, checkpoint);
+            let _ = (request.prefixes.0, config, checkpoint);
             Err(not_built(other))
         }
     }

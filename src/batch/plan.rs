@@ -4,7 +4,8 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-/// What one more forward pass costs, in tokens computed.
+/// What one more forward pass costs, in tokens computed: measured on two processor threads, 10 and 11
+/// for the 0.6B's shape in int8 and f32, 20 for the built-in model.
 const PASS_TOKENS: usize = 16;
 
 /// No group of the cheapest plan has more padding: wherever it is cut in two, that saves at most
