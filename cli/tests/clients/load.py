@@ -37,11 +37,10 @@ def main():
 
 def wrk(server, connections, inputs=1):
     """One run; what `wrk.lua` prints."""
-    body = json.dumps({"inputs": [TEXT] * inputs})
     threads = str(min(connections, 2))
     command = ["wrk", "-t", threads, "-c", str(connections), "-d", SECONDS, "-s", str(HERE / "wrk.lua")]
     command += ["--timeout", "30", f"{server.url}/embed"]
-    environment = {**os.environ, "BODY": body}
+    environment = {**os.environ, "TEXT": TEXT, "INPUTS": str(inputs)}
     output = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
     return json.loads(output.stdout.splitlines()[-1])
 

@@ -1,15 +1,28 @@
--- Posts BODY to /embed; prints one JSON line: answers by kind, latency in ms, answers a second.
+-- Posts INPUTS texts at a time to /embed, TEXT after a number each, since equal texts and equal
+-- beginnings would be computed once; prints one JSON line: answers by kind, latency in ms, answers a
+-- second.
 local threads = {}
 
 function setup(thread)
    table.insert(threads, thread)
+   thread:set("id", #threads)
 end
 
 function init()
    good, busy, other = 0, 0, 0
+   number = 0
+   text, inputs = os.getenv("TEXT"), tonumber(os.getenv("INPUTS"))
    wrk.method = "POST"
-   wrk.body = os.getenv("BODY")
    wrk.headers["content-type"] = "application/json"
+end
+
+function request()
+   local texts = {}
+   for place = 1, inputs do
+      number = (number + 1) % 100000
+      texts[place] = string.format('"%05d-%d %s"', number, id, text)
+   end
+   return wrk.format(nil, nil, nil, '{"inputs":[' .. table.concat(texts, ",") .. "]}")
 end
 
 function response(status)
