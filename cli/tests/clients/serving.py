@@ -61,10 +61,11 @@ class Server:
 
 
 @contextlib.contextmanager
-def serving(*arguments):
+def serving(*arguments, **variables):
     """Runs `qwen3-embed serve` on a free port; it must end by itself when asked to."""
+    environment = {**os.environ, **variables}
     command = [PROGRAM, "serve", "--port", "0", *ON_MODEL, *arguments]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     try:
         server = Server(process, json.loads(process.stdout.readline())["listening"])
         wait_until_ready(server)
