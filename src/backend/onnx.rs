@@ -146,7 +146,7 @@ impl Loaded {
                 let bytes = weights.bytes();
                 (
                     bytes,
-                    Model::whole(library, config, &mut weights, provider, threads)?,
+                    Model::owning(library, config, &mut weights, provider, threads)?,
                 )
             }
         };
@@ -174,7 +174,7 @@ impl Loaded {
         };
         let mut int8 = Int8::load(checkpoint, config, blocks, options.quantized_cache.clone())?;
         let weight_bytes = int8.store.bytes();
-        let model = Model::packed(library, config, &mut int8.store, provider, threads)?;
+        let model = Model::owning(library, config, &mut int8.store, provider, threads)?;
         Ok(Self {
             model: model.finished_by(int8.finish),
             weight_bytes,

@@ -195,13 +195,7 @@ fn pairs(report: &Report<'_>) -> Vec<(&'static str, String)> {
         ("machine", report.machine.to_string()),
         ("load", format!("{} before, {} after", load[0], load[1])),
         ("model", report.model.to_owned()),
-        (
-            "backend",
-            format!(
-                "{} {} on {}",
-                backend.name, backend.library_version, backend.device
-            ),
-        ),
+        ("backend", backend.to_string()),
         ("precision", backend.precision.clone()),
         (
             "queries",

@@ -151,10 +151,6 @@ impl CaseReport {
 /// The machine, the model and what runs it; a fact a line.
 pub(super) fn head(report: &Report<'_>) -> Vec<(&'static str, String)> {
     let backend = &report.backend;
-    let device = match backend.execution_provider {
-        Some(provider) => format!("{}, {provider}", backend.device),
-        None => backend.device.clone(),
-    };
     let threads = match report.threads {
         Some(threads) => threads.to_string(),
         None => "one for each physical core".to_owned(),
@@ -167,10 +163,7 @@ pub(super) fn head(report: &Report<'_>) -> Vec<(&'static str, String)> {
         ("machine", report.machine.to_string()),
         ("load", format!("{} before, {} after", load[0], load[1])),
         ("model", report.model.name.clone()),
-        (
-            "backend",
-            format!("{} {} on {device}", backend.name, backend.library_version),
-        ),
+        ("backend", backend.to_string()),
         ("precision", backend.precision.clone()),
         ("threads", threads),
     ]

@@ -19,6 +19,25 @@ pub(crate) struct Running<'a> {
     pub(crate) fallback: Option<&'a str>,
 }
 
+/// The library, its version, the device and what of the library computes, for a table.
+#[cfg(feature = "bench")]
+impl std::fmt::Display for Running<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            name,
+            library_version,
+            device,
+            execution_provider,
+            ..
+        } = self;
+        write!(f, "{name} {library_version} on {device}")?;
+        match execution_provider {
+            Some(provider) => write!(f, ", {provider}"),
+            None => Ok(()),
+        }
+    }
+}
+
 impl<'a> From<&'a BackendInfo> for Running<'a> {
     fn from(info: &'a BackendInfo) -> Self {
         Self {

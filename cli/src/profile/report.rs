@@ -173,13 +173,7 @@ pub(super) fn write_tables(out: &mut dyn Write, report: &Report<'_>) -> io::Resu
             ),
             ("memory", giga(peaks.bytes_per_second, "GB/s")),
             ("model", report.model.to_owned()),
-            (
-                "backend",
-                format!(
-                    "{} {} on {}",
-                    backend.name, backend.library_version, backend.device
-                ),
-            ),
+            ("backend", backend.to_string()),
             ("precision", backend.precision.clone()),
             (
                 "pass",

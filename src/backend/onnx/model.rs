@@ -18,6 +18,7 @@ use super::rope::Rope;
 use super::session::Session;
 use super::threads::Threads;
 use super::weights::{FloatWeights, Weights};
+use crate::backend::execution_provider::ExecutionProvider;
 use crate::backend::prefix_cache::PrefixCache;
 use crate::backend::{Peaks, Work};
 use crate::batch::TokenBatch;
@@ -80,36 +81,22 @@ impl Model {
         Self::new(library, config, sessions, provider, threads)
     }
 
-    /// Of int8 weights, which one session repacks.
-    pub(super) fn packed(
+    /// Of weights that one session takes: int8 ones, which it repacks, or those that an accelerator
+    /// keeps.
+    pub(super) fn owning(
         library: &'static Library,
         config: &ModelConfig,
         weights: &mut dyn Weights,
         provider: Provider,
         threads: Threads,
     ) -> Result<Self> {
-        let graph = graph::qwen3(weights, config, Form::Packed)?;
+        let (form, sessions): (_, fn(Session) -> Sessions) = match provider.kind {
+            ExecutionProvider::Cpu => (Form::Packed, Sessions::Packed),
+            _ => (Form::Whole, Sessions::Whole),
+        };
+        let graph = graph::qwen3(weights, config, form)?;
         let session = Session::new(library, graph, &provider, &threads)?;
-        Self::new(
-            library,
-            config,
-            Sessions::Packed(session),
-            provider,
-            threads,
-        )
-    }
-
-    /// Of weights that an accelerator keeps.
-    pub(super) fn whole(
-        library: &'static Library,
-        config: &ModelConfig,
-        weights: &mut dyn Weights,
-        provider: Provider,
-        threads: Threads,
-    ) -> Result<Self> {
-        let graph = graph::qwen3(weights, config, Form::Whole)?;
-        let session = Session::new(library, graph, &provider, &threads)?;
-        Self::new(library, config, Sessions::Whole(session), provider, threads)
+        Self::new(library, config, sessions(session), provider, threads)
     }
 
     fn new(

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::args::ModelArgs;
 use crate::bench::statistics::milliseconds;
-use crate::commands::write_json;
+use crate::commands::{Running, write_json};
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::spans::Collector;
@@ -86,10 +86,7 @@ pub(super) fn once(args: &ModelArgs, dir: &Path, collector: &Collector) -> Resul
         parts_ms: PARTS.map(|name| milliseconds(spans.of(name).own)),
         read_bytes: read_bytes(),
         others,
-        backend: format!(
-            "{} {} on {}",
-            backend.backend, backend.library_version, backend.device
-        ),
+        backend: Running::from(backend).to_string(),
         precision: backend.precision.to_string().to_lowercase(),
     };
     Output::stdout().write(|out| write_json(out, &once))
