@@ -26,7 +26,6 @@ use std::time::{Duration, SystemTime};
 
 use qwen3_embedding::service::{Drained, Service, ServiceError, ServiceOptions, Unavailable};
 use serde_json::json;
-use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
 use crate::args::{Limits, ServeArgs};
@@ -80,7 +79,9 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
 async fn run(args: &ServeArgs, keys: Option<Keys>, model: &Model) -> Result<Drained, Failure> {
     let starting = |error| Failure::io("starting", &error);
     let mut signals = Signals::new().map_err(starting)?;
-    let listener = listen(args).await?;
+    let listener = listen::bind(&args.host, args.port)
+        .await
+        .map_err(|error| Failure::io(format!("{}:{}", args.host, args.port), &error))?;
     let address = listener.local_addr().map_err(starting)?;
     let server = Arc::new(server(args, keys, model)?);
     announce(address)?;
@@ -113,11 +114,6 @@ fn discard(unpacked: Option<&Path>) {
     if let Err(error) = std::fs::remove_dir_all(dir) {
         tracing::warn!(%error, "the built-in model's files were left behind");
     }
-}
-
-async fn listen(args: &ServeArgs) -> Result<TcpListener, Failure> {
-    let listener = TcpListener::bind((args.host.as_str(), args.port)).await;
-    listener.map_err(|error| Failure::io(format!("{}:{}", args.host, args.port), &error))
 }
 
 fn server(args: &ServeArgs, keys: Option<Keys>, model: &Model) -> Result<Server, Failure> {

@@ -17,7 +17,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_io_timeout::TimeoutStream;
 
 use super::problem::{Api, Kind, Problem};
@@ -142,18 +142,26 @@ impl Closing {
     }
 
     /// Closes so that the peer can read the last answer: with bytes of a request unread, the
-    /// system would reset the connection and the answer would be lost.
-    pub(super) async fn finish(self) {
+    /// system resets the connection and the answer may be lost. Reading them away takes one of
+    /// `places`; without one the answer is sent all the same.
+    pub(super) async fn finish(self, places: &Semaphore) {
         let Self { stream, answer } = self;
-        let closed = close(stream, answer.unwrap_or_default());
+        let closed = close(stream, answer.unwrap_or_default(), places);
         // Whoever has not read it by then does not.
         let _ = tokio::time::timeout(LINGER, closed).await;
     }
 }
 
-async fn close(mut stream: impl AsyncRead + AsyncWrite + Unpin, answer: Vec<u8>) -> io::Result<()> {
+async fn close(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    answer: Vec<u8>,
+    places: &Semaphore,
+) -> io::Result<()> {
     stream.write_all(&answer).await?;
     stream.shutdown().await?;
+    let Ok(_place) = places.try_acquire() else {
+        return Ok(());
+    };
     let mut unread = vec![0; 16 << 10];
     while stream.read(&mut unread).await? > 0 {}
     Ok(())

@@ -1,21 +1,49 @@
 //! Accepts connections, within their limit, until it is told to drain.
 
 use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 use tokio::sync::Semaphore;
 
 use super::connection::{self, Closing};
 use super::server::Server;
 
-/// Connections that are being closed; beyond them one is closed without ceremony.
+/// Connections whose peer is still sending while they close.
 pub(super) const CLOSING: usize = 256;
+/// Connections that wait to be accepted: a burst beyond it would wait a second to try again.
+const BACKLOG: u32 = 4096;
 /// The pause after a failure to accept: most often there are no file descriptors left.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// Listens at the first address of `host` that can be had.
+pub(super) async fn bind(host: &str, port: u16) -> io::Result<TcpListener> {
+    let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in lookup_host((host, port)).await? {
+        match listening(address) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
+}
+
+fn listening(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // A restart must not wait until the system has forgotten the last run's connections.
+    #[cfg(not(windows))]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
 
 /// Accepts connections until `stop` ends, and then those that have already arrived.
 pub(super) async fn accept(
@@ -68,20 +96,14 @@ impl Door {
             self.server
                 .orders
                 .send_modify(|orders| orders.make_room += 1);
-            tokio::spawn(finish(Closing::refused(stream), closing));
+            tokio::spawn(async move { Closing::refused(stream).finish(&closing).await });
             return;
         };
         let (app, server) = (self.app.clone(), Arc::clone(&self.server));
         tokio::spawn(async move {
             let rest = connection::serve(stream, app, &server).await;
             drop(slot);
-            finish(rest, closing).await;
+            rest.finish(&closing).await;
         });
-    }
-}
-
-async fn finish(rest: Closing, closing: Arc<Semaphore>) {
-    if let Ok(_place) = closing.try_acquire() {
-        rest.finish().await;
     }
 }
