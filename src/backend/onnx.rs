@@ -6,6 +6,7 @@ mod graph;
 mod inputs;
 mod int8;
 mod library;
+mod maker;
 mod memory;
 mod model;
 #[cfg(test)]
@@ -33,9 +34,9 @@ use crate::checkpoint::Checkpoint;
 use crate::config::ModelConfig;
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
-use block::Blocks;
 use int8::Int8;
 use library::{Library, ONNX};
+use maker::Maker;
 use model::Model;
 use providers::Provider;
 use threads::Threads;
@@ -132,22 +133,20 @@ impl Loaded {
         let threads = Threads::of(options)?;
         let precision = provider.weights();
         check_weights(ONNX, needed(checkpoint, precision), memory::available())?;
+        let maker = Maker {
+            library,
+            config,
+            provider: &provider,
+            threads: &threads,
+        };
         let (weight_bytes, model) = match provider.kind {
             ExecutionProvider::Cpu => {
                 let weights = FloatWeights::shared(checkpoint, precision)?;
-                let bytes = weights.bytes();
-                (
-                    bytes,
-                    Model::shared(library, config, weights, provider, threads)?,
-                )
+                (weights.bytes(), Model::shared(maker, weights)?)
             }
             _ => {
                 let mut weights = FloatWeights::own(checkpoint, precision)?;
-                let bytes = weights.bytes();
-                (
-                    bytes,
-                    Model::owning(library, config, &mut weights, provider, threads)?,
-                )
+                (weights.bytes(), Model::whole(maker, &mut weights)?)
             }
         };
         Ok(Self {
@@ -166,15 +165,15 @@ impl Loaded {
         let threads = Threads::of(options)?;
         check_weights(ONNX, needed(checkpoint, Dtype::Int8), memory::available())?;
         let provider = Provider::new(ExecutionProvider::Cpu, Dtype::Int8, options);
-        let blocks = Blocks {
+        let maker = Maker {
             library,
             config,
             provider: &provider,
             threads: &threads,
         };
-        let mut int8 = Int8::load(checkpoint, config, blocks, options.quantized_cache.clone())?;
+        let mut int8 = Int8::load(checkpoint, maker, options.quantized_cache.clone())?;
         let weight_bytes = int8.store.bytes();
-        let model = Model::owning(library, config, &mut int8.store, provider, threads)?;
+        let model = Model::packed(maker, &mut int8.store, weight_bytes)?;
         Ok(Self {
             model: model.finished_by(int8.finish),
             weight_bytes,

@@ -3,12 +3,10 @@
 use ort::value::{Tensor, TensorRef};
 
 use super::failed;
-use super::graph::{self, COSINES, POSITION_IDS, SINES, STREAM};
-use super::library::Library;
-use super::providers::Provider;
+use super::graph::{COSINES, Form, POSITION_IDS, SINES, STREAM, Span};
+use super::maker::Maker;
 use super::rope::Rope;
 use super::session::{Inputs, Session};
-use super::threads::Threads;
 use super::weights::Weights;
 use crate::config::ModelConfig;
 use crate::error::Result;
@@ -20,31 +18,20 @@ pub(super) struct Layout {
     pub(super) tokens: usize,
 }
 
-/// Makes blocks of a model.
-pub(super) struct Blocks<'a> {
-    pub(super) library: &'a Library,
-    pub(super) config: &'a ModelConfig,
-    pub(super) provider: &'a Provider,
-    pub(super) threads: &'a Threads,
-}
-
 /// A block with its weights.
 pub(super) struct Block<'a> {
     session: Session,
     config: &'a ModelConfig,
 }
 
-impl<'a> Blocks<'a> {
-    pub(super) fn load(&self, layer: usize, mut weights: impl Weights) -> Result<Block<'a>> {
-        let built = graph::block(&mut weights, self.config, layer)?;
-        Ok(Block {
-            session: Session::new(self.library, built, self.provider, self.threads)?,
-            config: self.config,
+impl<'a> Block<'a> {
+    pub(super) fn new(maker: Maker<'a>, layer: usize, mut weights: impl Weights) -> Result<Self> {
+        Ok(Self {
+            session: maker.session(&mut weights, Form::Whole, &Span::block(layer))?,
+            config: maker.config,
         })
     }
-}
 
-impl Block<'_> {
     /// A stream `(sequences * tokens, hidden)` to the next block's.
     pub(super) fn run(&mut self, layout: Layout, stream: &[f32]) -> Result<Vec<f32>> {
         let Layout { sequences, tokens } = layout;

@@ -18,7 +18,7 @@ use linear::{Input, Named};
 
 pub(super) use form::{
     COSINES, Form, INPUT_IDS, KEPT, KEY_POSITIONS, LAST_KEYS, LAST_TOKENS, POSITION_IDS, SINES,
-    STREAM, TOTAL_KEYS, past_names,
+    STREAM, Span, TOTAL_KEYS, past_names,
 };
 
 /// Which tokens a layer computes queries, output projection and MLP for.
@@ -29,34 +29,30 @@ enum Rows {
     Last,
 }
 
-/// The whole model. Its first output holds the last tokens' rows after the final norm `(B, hidden)`.
-pub(super) fn qwen3(weights: &mut dyn Weights, config: &ModelConfig, form: Form) -> Result<Built> {
-    let _span = tracing::debug_span!("build").entered();
-    let mut graph = Qwen3::new(weights, config, form)?;
-    let mut x = graph.embed_tokens()?;
-    let last = config.num_hidden_layers() - 1;
-    for layer in 0..last {
-        x = graph.block(layer, &x, Rows::All)?;
-    }
-    let x = graph.block(last, &x, Rows::Last)?;
-    let x = graph.normed(&x, "norm.weight")?;
-    let hidden = signed(config.hidden_size());
-    graph.outputs.insert(0, (x, vec![-1, hidden]));
-    graph.finish()
-}
-
-/// One block for all tokens: its one input beside the angles and its one output are [`STREAM`]s.
-pub(super) fn block(
+/// The layers of `span`. The first output holds the last tokens' rows after the final norm
+/// `(B, hidden)`, or the [`STREAM`] `(T, hidden)` after the last of these layers.
+pub(super) fn qwen3(
     weights: &mut dyn Weights,
     config: &ModelConfig,
-    layer: usize,
+    form: Form,
+    span: &Span,
 ) -> Result<Built> {
-    let mut graph = Qwen3::new(weights, config, Form::Block)?;
-    let x = graph.block(layer, STREAM, Rows::All)?;
-    graph
-        .outputs
-        .push((x, vec![-1, signed(config.hidden_size())]));
-    graph.finish()
+    let _span = tracing::debug_span!("build").entered();
+    let mut graph = Qwen3::new(weights, config, form)?;
+    let mut x = match span.embeds {
+        true => graph.embed_tokens()?,
+        false => STREAM.to_owned(),
+    };
+    for layer in span.layers.clone() {
+        let last = span.pools && layer + 1 == span.layers.end;
+        x = graph.block(layer, &x, if last { Rows::Last } else { Rows::All })?;
+    }
+    if span.pools {
+        x = graph.normed(&x, "norm.weight")?;
+    }
+    let hidden = signed(config.hidden_size());
+    graph.outputs.insert(0, (x, vec![-1, hidden]));
+    graph.finish(span)
 }
 
 struct Qwen3<'a> {
@@ -152,12 +148,14 @@ impl<'a> Qwen3<'a> {
         nodes(&mut self.ops).map_err(|error| failed("graph", error))
     }
 
-    fn finish(self) -> Result<Built> {
+    fn finish(self, span: &Span) -> Result<Built> {
         let outputs = self.outputs.iter();
         let outputs = outputs
             .map(|(name, shape)| outlet(name, TensorElementType::Float32, shape))
             .collect();
-        let built = self.ops.finish(self.form.inputs(self.config), outputs);
+        let built = self
+            .ops
+            .finish(self.form.inputs(self.config, span), outputs);
         built.map_err(|error| failed("graph", error))
     }
 }

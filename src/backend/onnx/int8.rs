@@ -12,9 +12,8 @@ mod store;
 
 use std::path::PathBuf;
 
-use super::block::Blocks;
+use super::maker::Maker;
 use crate::checkpoint::Checkpoint;
-use crate::config::ModelConfig;
 use crate::error::{Error, Result};
 use cache::Cache;
 use fold::Folding;
@@ -43,19 +42,18 @@ impl Int8 {
     /// From the cache, or quantised now.
     pub(super) fn load(
         checkpoint: &Checkpoint,
-        config: &ModelConfig,
-        blocks: Blocks<'_>,
+        maker: Maker<'_>,
         dir: Option<PathBuf>,
     ) -> Result<Self> {
         let _span = tracing::debug_span!("convert").entered();
-        let folding = Folding::of(checkpoint, config);
+        let folding = Folding::of(checkpoint, maker.config);
         let finish = folding.finish()?;
-        let cache = Cache::new(dir, checkpoint, config)?;
+        let cache = Cache::new(dir, checkpoint, maker.config)?;
         let found = cache.as_ref().and_then(Cache::read);
         let (summary, store) = match found {
             Some(found) => found,
             None => {
-                let made = quantize(&folding, blocks)?;
+                let made = quantize(&folding, maker)?;
                 if let Some(cache) = cache {
                     cache.write(&made.0, &made.1);
                 }
@@ -70,9 +68,9 @@ impl Int8 {
     }
 }
 
-fn quantize(folding: &Folding<'_>, blocks: Blocks<'_>) -> Result<(String, Store)> {
+fn quantize(folding: &Folding<'_>, maker: Maker<'_>) -> Result<(String, Store)> {
     tracing::info!("quantising the weights to int8");
-    let (measure, table) = Measure::start(folding, blocks)?;
+    let (measure, table) = Measure::start(folding, maker)?;
     let mut plan = Plan::all_int8();
     let (mut store, mut cosine) = measure.quantized(&plan)?;
     if cosine < LEAST_COSINE {

@@ -1,32 +1,36 @@
 //! The sessions of one model over one copy of its weights.
 
+mod chain;
 mod route;
 mod run;
 
-use ort::session::SessionOutputs;
 use ort::value::DynValue;
 
-use super::failed;
-use super::graph::{self, Form};
-use super::inputs::{Pass, inputs};
+use super::graph::Form;
+use super::inputs::Pass;
 use super::int8::Finish;
 use super::library::Library;
+use super::maker::Maker;
 use super::past::{self, Past};
 use super::peaks;
 use super::providers::Provider;
 use super::rope::Rope;
-use super::session::Session;
 use super::threads::Threads;
 use super::weights::{FloatWeights, Weights};
-use crate::backend::execution_provider::ExecutionProvider;
 use crate::backend::prefix_cache::PrefixCache;
-use crate::backend::{Peaks, Work};
+use crate::backend::{HiddenRows, Peaks, Work};
 use crate::batch::TokenBatch;
 use crate::config::ModelConfig;
 use crate::dtype::Dtype;
 use crate::error::Result;
 
+use chain::Chain;
 pub(super) use route::{PIECE, Route};
+
+/// Bytes of weights that are worth a session of their own, which repacks them while others do.
+const LEAST_PART: usize = 64 << 20;
+/// Each session has threads of its own.
+const MOST_PARTS: usize = 4;
 
 /// A model's sessions and what each of their runs needs.
 pub(super) struct Model {
@@ -48,74 +52,63 @@ enum Sessions {
     /// Over weights that all of them read. What one query needs is built at once, the rest when it
     /// is first needed.
     Shared(Box<Shared>),
-    /// The one that repacked the weights for itself, on the processor.
-    Packed(Session),
+    /// Those that repacked the weights for themselves, on the processor.
+    Packed(Chain),
     /// The one that took the weights to an accelerator.
-    Whole(Session),
+    Whole(Chain),
 }
 
 struct Shared {
     weights: FloatWeights,
-    few: Session,
-    many: Option<Session>,
-    long: Option<Session>,
+    few: Chain,
+    many: Option<Chain>,
+    long: Option<Chain>,
 }
 
 impl Model {
     /// Of weights that each form of the graph reads, on the processor.
-    pub(super) fn shared(
-        library: &'static Library,
-        config: &ModelConfig,
-        mut weights: FloatWeights,
-        provider: Provider,
-        threads: Threads,
-    ) -> Result<Self> {
-        let graph = graph::qwen3(&mut weights, config, Form::Few)?;
+    pub(super) fn shared(maker: Maker<'_>, mut weights: FloatWeights) -> Result<Self> {
         let shared = Shared {
-            few: Session::new(library, graph, &provider, &threads)?,
+            few: Chain::new(maker, &mut weights, Form::Few)?,
             weights,
             many: None,
             long: None,
         };
-        let sessions = Sessions::Shared(Box::new(shared));
-        Self::new(library, config, sessions, provider, threads)
+        Self::new(maker, Sessions::Shared(Box::new(shared)))
     }
 
-    /// Of weights that one session takes: int8 ones, which it repacks, or those that an accelerator
-    /// keeps.
-    pub(super) fn owning(
-        library: &'static Library,
-        config: &ModelConfig,
-        weights: &mut dyn Weights,
-        provider: Provider,
-        threads: Threads,
-    ) -> Result<Self> {
-        let (form, sessions): (_, fn(Session) -> Sessions) = match provider.kind {
-            ExecutionProvider::Cpu => (Form::Packed, Sessions::Packed),
-            _ => (Form::Whole, Sessions::Whole),
-        };
-        let graph = graph::qwen3(weights, config, form)?;
-        let session = Session::new(library, graph, &provider, &threads)?;
-        Self::new(library, config, sessions(session), provider, threads)
+    /// Of weights that an accelerator keeps.
+    pub(super) fn whole(maker: Maker<'_>, weights: &mut dyn Weights) -> Result<Self> {
+        Self::new(
+            maker,
+            Sessions::Whole(Chain::new(maker, weights, Form::Whole)?),
+        )
     }
 
-    fn new(
-        library: &'static Library,
-        config: &ModelConfig,
-        sessions: Sessions,
-        provider: Provider,
-        threads: Threads,
+    /// Of int8 weights, so many bytes, which the processor's sessions repack.
+    pub(super) fn packed<W: Weights + Send>(
+        maker: Maker<'_>,
+        weights: &mut W,
+        bytes: usize,
     ) -> Result<Self> {
+        let most = maker.threads.count.min(maker.config.num_hidden_layers());
+        let parts = (bytes / LEAST_PART).clamp(1, most.min(MOST_PARTS));
+        let chain = Chain::in_parts(maker, weights, Form::Packed, parts)?;
+        Self::new(maker, Sessions::Packed(chain))
+    }
+
+    fn new(maker: Maker<'_>, sessions: Sessions) -> Result<Self> {
+        let config = maker.config;
         Ok(Self {
             no_past: Past::with_room(config, 0)?,
             nothing: past::nothing(config)?,
             prefixes: PrefixCache::new(0, Past::token_bytes(config)),
             work: Work::default(),
             rope: Rope::new(config),
-            library,
+            library: maker.library,
             config: config.clone(),
-            provider,
-            threads,
+            provider: maker.provider.clone(),
+            threads: maker.threads.clone(),
             sessions,
             finish: None,
         })
@@ -149,49 +142,48 @@ impl Model {
     pub(super) fn peaks(&self, precision: Dtype) -> Result<Peaks> {
         peaks::measure(self.library, &self.provider, &self.threads, precision)
     }
-    /// Runs the graph of this form, which is built if it is not yet, and hands on its outputs.
-    fn with<T>(
+
+    /// Runs a form of the graph, which is built if it is not yet; the rows, and the past that the
+    /// first `kept` tokens of the first sequence are to others.
+    fn run_after(
         &mut self,
         form: Form,
         past: Option<&Past>,
         batch: &TokenBatch,
         kept: usize,
-        take: impl FnOnce(&SessionOutputs<'_>) -> Result<T>,
-    ) -> Result<T> {
-        let session = match &mut self.sessions {
-            Sessions::Packed(session) | Sessions::Whole(session) => session,
-            Sessions::Shared(shared) => {
-                let Shared {
-                    weights,
-                    few,
-                    many,
-                    long,
-                } = &mut **shared;
-                let built = match form {
-                    Form::Many => Some(many),
-                    Form::Long => Some(long),
-                    Form::Few | Form::Packed | Form::Whole | Form::Block => None,
-                };
-                match built {
-                    None => few,
-                    Some(Some(session)) => session,
-                    Some(none) => {
-                        let graph = graph::qwen3(weights, &self.config, form)?;
-                        let (provider, threads) = (&self.provider, &self.threads);
-                        none.insert(Session::new(self.library, graph, provider, threads)?)
-                    }
-                }
-            }
+    ) -> Result<(HiddenRows, Past)> {
+        let maker = Maker {
+            library: self.library,
+            config: &self.config,
+            provider: &self.provider,
+            threads: &self.threads,
         };
+        let chain = self.sessions.of(form, maker)?;
         let _span =
             tracing::debug_span!("pass", rows = batch.rows(), width = batch.width()).entered();
-        let tokens = batch.rows() * batch.width();
         let past = past.unwrap_or(&self.no_past);
         let pass = Pass { batch, past, kept };
-        let inputs = inputs(form, pass, &self.nothing, &mut self.rope);
-        let inputs = inputs.map_err(|error| failed("run", error))?;
-        let taken = take(&session.run(inputs, tokens)?)?;
+        let given = chain.run(pass, &self.nothing, &mut self.rope)?;
         self.work.ran(batch);
-        Ok(taken)
+        Ok(given)
+    }
+}
+
+impl Sessions {
+    /// The sessions of this form.
+    fn of(&mut self, form: Form, maker: Maker<'_>) -> Result<&mut Chain> {
+        let shared = match self {
+            Self::Packed(chain) | Self::Whole(chain) => return Ok(chain),
+            Self::Shared(shared) => &mut **shared,
+        };
+        let built = match form {
+            Form::Many => &mut shared.many,
+            Form::Long => &mut shared.long,
+            Form::Few | Form::Packed | Form::Whole => return Ok(&mut shared.few),
+        };
+        Ok(match built {
+            Some(chain) => chain,
+            none => none.insert(Chain::new(maker, &mut shared.weights, form)?),
+        })
     }
 }

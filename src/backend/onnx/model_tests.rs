@@ -2,10 +2,12 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use super::graph::Form;
 use super::library;
+use super::maker::Maker;
 use super::model::{Model, PIECE, Route};
 use super::providers::Provider;
 use super::threads::Threads;
@@ -35,8 +37,32 @@ fn load(dir: &Path) -> (ModelConfig, Model) {
     let options = Options::default();
     let threads = Threads::of(&options).unwrap();
     let provider = Provider::new(ExecutionProvider::Cpu, Dtype::F32, &options);
-    let model = Model::shared(library, &config, weights, provider, threads).unwrap();
+    let maker = Maker {
+        library,
+        config: &config,
+        provider: &provider,
+        threads: &threads,
+    };
+    let model = Model::shared(maker, weights).unwrap();
     (config, model)
+}
+
+/// With the weights of a few layers each in a session of their own.
+fn load_in_parts(dir: &Path) -> Model {
+    let config = ModelConfig::from_file(&dir.join("config.json")).unwrap();
+    let checkpoint = Checkpoint::open(dir, &config).unwrap();
+    let options = Options {
+        threads: NonZeroUsize::new(3),
+        ..Options::default()
+    };
+    let maker = Maker {
+        library: library::load(None).unwrap(),
+        config: &config,
+        provider: &Provider::new(ExecutionProvider::Cpu, Dtype::F32, &options),
+        threads: &Threads::of(&options).unwrap(),
+    };
+    let mut weights = FloatWeights::own(&checkpoint, Dtype::F32).unwrap();
+    Model::packed(maker, &mut weights, usize::MAX).unwrap()
 }
 
 fn load_int8(dir: &Path) -> (ModelConfig, Model) {
@@ -132,6 +158,24 @@ fn a_sequence_in_pieces_equals_one_pass() {
         let whole = model.run_at_once(&batch).unwrap();
         let pieces = model.run_in_pieces(&batch).unwrap();
         assert_same(&whole, &pieces, &format!("{}", dir.display()));
+    }
+}
+
+#[test]
+fn sessions_of_a_few_layers_each_equal_one_of_all() {
+    for dir in models() {
+        let (config, mut one) = load(&dir);
+        let mut parts = load_in_parts(&dir).keeping(1 << 30);
+        let what = format!("{}", dir.display());
+        let ragged = batch(&config, 0, &[1, 30, 7]);
+        let queries = batch(&config, 20, &[21, 30, 28]).with_prefix(20);
+        let long = batch(&config, 0, &[PIECE + 1, 3, 2 * PIECE + 77]);
+        for batch in [ragged, queries, long] {
+            let whole = one.run_at_once(&batch).unwrap();
+            assert_same(&whole, &parts.run(&batch).unwrap(), &what);
+            assert_same(&whole, &parts.run(&batch).unwrap(), &what);
+        }
+        assert_eq!(parts.work().prefix_hits, 1);
     }
 }
 

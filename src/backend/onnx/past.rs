@@ -38,18 +38,25 @@ impl Past {
         })
     }
 
-    /// Of the `tokens` tokens whose keys and values a run gave out after its first output.
-    pub(super) fn of(tokens: usize, outputs: &SessionOutputs<'_>) -> Result<Self> {
+    /// Of so many tokens, of no layer yet.
+    pub(super) fn none(tokens: usize) -> Self {
+        Self {
+            tokens,
+            layers: Vec::new(),
+        }
+    }
+
+    /// Goes on with the next layers, whose keys and values a run gave out after its first output.
+    pub(super) fn stack(&mut self, outputs: &SessionOutputs<'_>) -> Result<()> {
         let mut outputs = outputs.values().skip(1);
         let copied = |value: ort::value::ValueRef<'_>| {
             let array = value.try_extract_tensor::<f32>();
             Ok(array.map_err(|error| failed("run", error))?.1.to_vec())
         };
-        let mut layers = Vec::new();
         while let (Some(keys), Some(values)) = (outputs.next(), outputs.next()) {
-            layers.push([copied(keys)?, copied(values)?]);
+            self.layers.push([copied(keys)?, copied(values)?]);
         }
-        Ok(Self { tokens, layers })
+        Ok(())
     }
 
     /// Goes on with what comes after it.

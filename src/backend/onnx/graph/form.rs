@@ -1,5 +1,7 @@
 //! The forms of the model's graph, and what each is given.
 
+use std::ops::Range;
+
 use ort::value::{Outlet, TensorElementType};
 
 use super::super::ops::{Side, outlet};
@@ -25,12 +27,54 @@ pub(in crate::backend::onnx) const COSINES: &str = "cosines";
 /// Sines of each position's angles `(positions, D / 2)`.
 pub(in crate::backend::onnx) const SINES: &str = "sines";
 
-/// The residual stream `(T, hidden)`, of a block alone.
+/// The residual stream `(T, hidden)`, where a graph goes on with it or gives it.
 pub(in crate::backend::onnx) const STREAM: &str = "stream";
 
 /// A layer's keys and values of a past that all sequences share `(1, P, KV * D)`; P may be 0.
 pub(in crate::backend::onnx) fn past_names(layer: usize) -> [String; 2] {
     ["key", "value"].map(|part| format!("past_key_values.{layer}.{part}"))
+}
+
+/// Successive layers that one graph computes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::backend::onnx) struct Span {
+    pub(in crate::backend::onnx) layers: Range<usize>,
+    /// Whether it begins with token ids; with the residual stream otherwise.
+    pub(in crate::backend::onnx) embeds: bool,
+    /// Whether it ends with the last tokens' rows; with the residual stream otherwise.
+    pub(in crate::backend::onnx) pools: bool,
+}
+
+impl Span {
+    /// The whole model.
+    pub(in crate::backend::onnx) fn whole(config: &ModelConfig) -> Self {
+        Self {
+            layers: 0..config.num_hidden_layers(),
+            embeds: true,
+            pools: true,
+        }
+    }
+
+    /// One block, from residual stream to residual stream.
+    pub(in crate::backend::onnx) fn block(layer: usize) -> Self {
+        Self {
+            layers: layer..layer + 1,
+            embeds: false,
+            pools: false,
+        }
+    }
+
+    /// The whole model in parts of nearly as many layers, in order.
+    pub(in crate::backend::onnx) fn parts(config: &ModelConfig, parts: usize) -> Vec<Self> {
+        let layers = config.num_hidden_layers();
+        let first = |part| part * layers / parts;
+        let spans = (0..parts).map(|part| Self {
+            layers: first(part)..first(part + 1),
+            embeds: part == 0,
+            pools: part + 1 == parts,
+        });
+        spans.collect()
+    }
 }
 
 /// What a graph is for. The forms share their weights.
@@ -42,14 +86,11 @@ pub(in crate::backend::onnx) enum Form {
     Many,
     /// Longer sequences, without a past. Attention stores no scores, if ONNX Runtime is new enough.
     Long,
-    /// Any batch, after a past, by the one session that owns the weights, on the processor. Attention
-    /// stores its scores.
+    /// Any batch, after a past, by sessions that own the weights of a part of the layers each, on the
+    /// processor. Attention stores its scores.
     Packed,
-    /// Any batch, without a past, by the one session that owns the weights, on an accelerator.
-    /// Attention stores its scores.
+    /// Any batch, without a past, by a session that owns its weights. Attention stores its scores.
     Whole,
-    /// One block, from residual stream to residual stream.
-    Block,
 }
 
 impl Form {
@@ -59,9 +100,9 @@ impl Form {
         matches!(self, Self::Few | Self::Many | Self::Packed)
     }
 
-    /// Whether it gives the last tokens' rows.
-    pub(in crate::backend::onnx) fn pools(self) -> bool {
-        self != Self::Block
+    /// Whether it is told which keys there are, to choose those that a token attends to.
+    pub(in crate::backend::onnx) fn masks(self, span: &Span) -> bool {
+        self.has_past() || span.pools
     }
 
     /// Whether attention stores no scores, if ONNX Runtime is new enough.
@@ -73,18 +114,18 @@ impl Form {
     /// tokens are sooner packed than the weight, many are not.
     pub(super) fn side(self) -> Side {
         match self {
-            Self::Few | Self::Packed | Self::Whole | Self::Block => Side::Left,
+            Self::Few | Self::Packed | Self::Whole => Side::Left,
             Self::Many | Self::Long => Side::Right,
         }
     }
 
     /// What the graph reads, its weights apart.
-    pub(super) fn inputs(self, config: &ModelConfig) -> Vec<Outlet> {
+    pub(super) fn inputs(self, config: &ModelConfig, span: &Span) -> Vec<Outlet> {
         use TensorElementType::{Float32, Int32, Int64};
         let half = signed(config.head_dim() / 2);
-        let first = match self {
-            Self::Block => outlet(STREAM, Float32, &[-1, signed(config.hidden_size())]),
-            _ => outlet(INPUT_IDS, Int64, &[-1]),
+        let first = match span.embeds {
+            true => outlet(INPUT_IDS, Int64, &[-1]),
+            false => outlet(STREAM, Float32, &[-1, signed(config.hidden_size())]),
         };
         let mut inputs = vec![
             first,
@@ -92,13 +133,15 @@ impl Form {
             outlet(COSINES, Float32, &[-1, half]),
             outlet(SINES, Float32, &[-1, half]),
         ];
-        if self.pools() {
+        if span.pools {
             inputs.push(outlet(LAST_TOKENS, Int64, &[-1]));
+        }
+        if self.masks(span) {
             inputs.push(outlet(KEY_POSITIONS, Int64, &[-1]));
         }
         if self.has_past() {
             let columns = signed(config.key_value_size());
-            let pasts = (0..config.num_hidden_layers()).flat_map(past_names);
+            let pasts = span.layers.clone().flat_map(past_names);
             inputs.extend(pasts.map(|name| outlet(&name, Float32, &[1, -1, columns])));
             inputs.push(outlet(KEPT, Int64, &[2]));
         }

@@ -8,7 +8,8 @@ use super::fold::{Finish, Folding};
 use super::matrix::Quantized;
 use super::plan::{Damage, Group, Plan};
 use super::store::{QuantizedWeight, Store, ones};
-use crate::backend::onnx::block::{Blocks, Layout};
+use crate::backend::onnx::block::{Block, Layout};
+use crate::backend::onnx::maker::Maker;
 use crate::error::Result;
 
 /// The batch: sequences of equal length.
@@ -45,7 +46,7 @@ pub(super) fn ids(vocab: usize) -> Vec<u32> {
 /// A model that is being quantised.
 pub(super) struct Measure<'a> {
     pub(super) folding: &'a Folding<'a>,
-    pub(super) blocks: Blocks<'a>,
+    pub(super) maker: Maker<'a>,
     finish: Finish,
     /// The streams before the first block, in f32 and as the int8 model has it.
     exact: Vec<f32>,
@@ -56,7 +57,7 @@ impl<'a> Measure<'a> {
     /// Also gives the quantised embedding table.
     pub(super) fn start(
         folding: &'a Folding<'a>,
-        blocks: Blocks<'a>,
+        maker: Maker<'a>,
     ) -> Result<(Self, Quantized<i16>)> {
         let ids = ids(folding.config.vocab_size());
         let (table, exact) = folding.table(&ids)?;
@@ -72,7 +73,7 @@ impl<'a> Measure<'a> {
             finish: folding.finish()?,
             int8: int8.collect(),
             folding,
-            blocks,
+            maker,
             exact,
         };
         Ok((measure, table))
@@ -85,12 +86,9 @@ impl<'a> Measure<'a> {
         for layer in 0..self.folding.config.num_hidden_layers() {
             let block = self.folding.block(layer)?;
             let in_f32 = block.weights(&Plan::all_exact_but(layer, None))?;
-            exact = self.blocks.load(layer, in_f32)?.run(LAYOUT, &exact)?;
+            exact = Block::new(self.maker, layer, in_f32)?.run(LAYOUT, &exact)?;
             let weights = block.weights(plan)?;
-            int8 = self
-                .blocks
-                .load(layer, weights.clone())?
-                .run(LAYOUT, &int8)?;
+            int8 = Block::new(self.maker, layer, weights.clone())?.run(LAYOUT, &int8)?;
             store.extend(weights);
         }
         let gain = ones(self.folding.config.hidden_size())?;
@@ -105,17 +103,14 @@ impl<'a> Measure<'a> {
         for layer in 0..self.folding.config.num_hidden_layers() {
             let block = self.folding.block(layer)?;
             let in_f32 = block.weights(&Plan::all_exact_but(layer, None))?;
-            let mut exact = self.blocks.load(layer, in_f32)?;
+            let mut exact = Block::new(self.maker, layer, in_f32)?;
             for (.., stream) in &mut streams {
                 *stream = exact.run(BEGINNINGS, stream)?;
             }
             for group in Group::ALL {
                 let weights = block.weights(&Plan::all_exact_but(layer, Some(group)))?;
-                let stream = self
-                    .blocks
-                    .load(layer, weights)?
-                    .run(BEGINNINGS, &reference)?;
-                streams.push((layer, group, stream));
+                let mut quantized = Block::new(self.maker, layer, weights)?;
+                streams.push((layer, group, quantized.run(BEGINNINGS, &reference)?));
             }
             reference = exact.run(BEGINNINGS, &reference)?;
         }

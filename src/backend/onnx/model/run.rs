@@ -2,9 +2,6 @@
 
 use std::rc::Rc;
 
-use ort::session::SessionOutputs;
-
-use super::super::failed;
 use super::super::graph::Form;
 use super::super::past::{self, Past};
 use super::{Model, PIECE, Route, Sessions};
@@ -44,16 +41,16 @@ impl Model {
             }
             None if past::pays(shared, batch) => {
                 self.work.saved_tokens += saved(batch.rows() - 1);
-                let (_, past) = self.run_after(None, &first, shared)?;
+                let (_, past) = self.run_short_after(None, &first, shared)?;
                 self.keep(batch, &first, past)
             }
             None => {
-                let (rows, past) = self.run_after(None, batch, shared)?;
+                let (rows, past) = self.run_short_after(None, batch, shared)?;
                 self.keep(batch, &first, past);
                 return Ok(rows);
             }
         };
-        Ok(self.run_after(Some(&past), &rest, 0)?.0)
+        Ok(self.run_short_after(Some(&past), &rest, 0)?.0)
     }
 
     /// Keeps what `batch` names as its prefix.
@@ -78,11 +75,11 @@ impl Model {
             let mut past = Past::with_room(&self.config, rest.width())?;
             while rest.width() > PIECE {
                 let (piece, after) = rest.split_at(PIECE);
-                let (_, more) = self.run_after(Some(&past), &piece, PIECE)?;
+                let (_, more) = self.run_short_after(Some(&past), &piece, PIECE)?;
                 past.extend(&more);
                 rest = after;
             }
-            data.extend(self.run_after(Some(&past), &rest, 0)?.0.data);
+            data.extend(self.run_short_after(Some(&past), &rest, 0)?.0.data);
         }
         Ok(HiddenRows {
             data,
@@ -95,12 +92,12 @@ impl Model {
         &mut self,
         batch: &TokenBatch,
     ) -> Result<HiddenRows> {
-        Ok(self.run_after(None, batch, 0)?.0)
+        Ok(self.run_short_after(None, batch, 0)?.0)
     }
 
-    /// Runs a batch whose sequences go on after `past`; its rows, and the past that the first `kept`
-    /// tokens of its first sequence are to others.
-    fn run_after(
+    /// Runs a batch by the standard operator, whose sequences go on after `past`; its rows, and the
+    /// past that the first `kept` tokens of its first sequence are to others.
+    fn run_short_after(
         &mut self,
         past: Option<&Past>,
         batch: &TokenBatch,
@@ -111,11 +108,7 @@ impl Model {
             (_, ..=FEW_TOKENS) => Form::Few,
             _ => Form::Many,
         };
-        let hidden = self.config.hidden_size();
-        self.with(form, past, batch, kept, |outputs| {
-            let past = Past::of(kept, outputs)?;
-            Ok((rows(batch, hidden, outputs)?, past))
-        })
+        self.run_after(form, past, batch, kept)
     }
 
     /// Runs a batch by a form of the graph that knows no past.
@@ -124,22 +117,6 @@ impl Model {
         form: Form,
         batch: &TokenBatch,
     ) -> Result<HiddenRows> {
-        let hidden = self.config.hidden_size();
-        self.with(form, None, batch, 0, |outputs| rows(batch, hidden, outputs))
+        Ok(self.run_after(form, None, batch, 0)?.0)
     }
-}
-
-/// The first output, checked to be `[rows, hidden]`.
-fn rows(batch: &TokenBatch, hidden: usize, outputs: &SessionOutputs<'_>) -> Result<HiddenRows> {
-    let output = outputs[0].try_extract_tensor::<f32>();
-    let (shape, data) = output.map_err(|error| failed("run", error))?;
-    let expected = [batch.rows() as i64, hidden as i64];
-    if **shape != expected {
-        let message = format!("expected an output of shape {expected:?}, found {shape}");
-        return Err(failed("run", message));
-    }
-    Ok(HiddenRows {
-        data: data.to_vec(),
-        hidden,
-    })
 }
