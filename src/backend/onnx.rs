@@ -19,6 +19,7 @@ mod providers;
 mod rope;
 mod selection;
 mod session;
+mod side_by_side;
 mod threads;
 mod weights;
 

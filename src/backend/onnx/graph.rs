@@ -37,7 +37,6 @@ pub(super) fn qwen3(
     form: Form,
     span: &Span,
 ) -> Result<Built> {
-    let _span = tracing::debug_span!("build").entered();
     let mut graph = Qwen3::new(weights, config, form)?;
     let mut x = match span.embeds {
         true => graph.embed_tokens()?,

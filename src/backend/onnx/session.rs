@@ -40,7 +40,6 @@ impl Session {
         provider: &Provider,
         threads: &Threads,
     ) -> Result<Self> {
-        let _span = tracing::debug_span!("build").entered();
         let options = || -> ort::Result<_> {
             let keep = run_options(Freed::Kept)?;
             let give_back = run_options(Freed::GivenBack)?;

@@ -1,6 +1,7 @@
 //! Checkpoint tensors as arrays of ONNX Runtime: matrices in the precision that runs, vectors in
 //! f32.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -12,9 +13,10 @@ use ort::value::{DynValue, PrimitiveTensorElementType, Tensor as Array};
 use super::failed;
 use super::int8::Quantized;
 use super::ops::Stored;
+use super::side_by_side;
 use crate::checkpoint::{self, Checkpoint};
 use crate::dtype::Dtype;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// A weight as a graph reads it.
 pub(super) enum Weight {
@@ -49,23 +51,28 @@ enum Source {
 }
 
 impl FloatWeights {
-    /// Loads every tensor. Beside the arrays themselves, loading holds one window of a tensor.
+    /// Loads every tensor, several at once. Beside the arrays themselves, loading holds one window
+    /// of each of these.
     pub(super) fn shared(checkpoint: &Checkpoint, precision: Dtype) -> Result<Self> {
         let _span = tracing::debug_span!("convert").entered();
-        let mut arrays = BTreeMap::new();
-        for key in checkpoint.weights() {
+        let weights = checkpoint.weights().map(|key| {
             let weight = checkpoint.weight(key)?;
-            let dtype = stored_as(&weight, precision);
+            Ok((key, weight))
+        });
+        let mut weights = weights.collect::<Result<Vec<_>>>()?;
+        weights.sort_by_key(|(_, weight)| Reverse(weight.elements()));
+        let arrays = side_by_side::each(&weights, |(key, weight)| {
+            let dtype = stored_as(weight, precision);
             let array = match dtype {
-                Dtype::F16 => outside(&weight, f16::from_f32)?,
-                _ => outside(&weight, |value| value)?,
+                Dtype::F16 => outside(weight, f16::from_f32)?,
+                _ => outside(weight, |value| value)?,
             };
-            arrays.insert(key.to_owned(), (Arc::new(array), dtype));
-        }
+            Ok::<_, Error>(((*key).to_owned(), (Arc::new(array), dtype)))
+        })?;
         Ok(Self {
             precision,
             bytes: bytes(checkpoint, precision)?,
-            source: Source::Shared(arrays),
+            source: Source::Shared(arrays.into_iter().collect()),
         })
     }
 

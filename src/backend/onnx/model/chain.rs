@@ -2,7 +2,6 @@
 //! that the one before gives.
 
 use std::sync::{Mutex, PoisonError};
-use std::thread;
 
 use ort::session::SessionOutputs;
 use ort::value::DynValue;
@@ -14,6 +13,7 @@ use super::super::maker::Maker;
 use super::super::past::Past;
 use super::super::rope::Rope;
 use super::super::session::Session;
+use super::super::side_by_side;
 use super::super::weights::{Weight, Weights};
 use crate::backend::HiddenRows;
 use crate::batch::TokenBatch;
@@ -50,6 +50,7 @@ impl<W: Weights> Weights for InTurn<'_, W> {
 impl Chain {
     /// The whole model as one session.
     pub(super) fn new(maker: Maker<'_>, weights: &mut dyn Weights, form: Form) -> Result<Self> {
+        let _span = tracing::debug_span!("build").entered();
         let link = Link::new(maker, weights, form, Span::whole(maker.config))?;
         Ok(Self::of(maker, form, vec![link]))
     }
@@ -61,20 +62,11 @@ impl Chain {
         form: Form,
         parts: usize,
     ) -> Result<Self> {
+        let _span = tracing::debug_span!("build").entered();
         let weights = Mutex::new(weights);
-        let links = thread::scope(|scope| {
-            let spans = Span::parts(maker.config, parts).into_iter();
-            let links = spans.map(|span| {
-                let mut weights = InTurn(&weights);
-                scope.spawn(move || Link::new(maker, &mut weights, form, span))
-            });
-            // All of them start before the first is waited for.
-            let links: Vec<_> = links.collect();
-            let links = links.into_iter().map(|link| {
-                let ended = link.join();
-                ended.unwrap_or_else(|_| Err(failed("load", "a thread that loads ended early")))
-            });
-            links.collect::<Result<_>>()
+        let spans = Span::parts(maker.config, parts);
+        let links = side_by_side::each(&spans, |span| {
+            Link::new(maker, &mut InTurn(&weights), form, span.clone())
         })?;
         Ok(Self::of(maker, form, links))
     }

@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread::{self, available_parallelism};
 
 use ort::value::Tensor as Array;
 
@@ -13,13 +11,11 @@ use super::super::array_file::{self, Element};
 use super::super::matrix::Quantized;
 use super::super::store::QuantizedWeight;
 use super::{Entry, Header, MAGIC};
+use crate::backend::onnx::side_by_side;
 use crate::file;
 
 /// A header is a few hundred bytes for each array; one of more than this is damaged.
 const MAX_HEADER: u64 = 64 << 20;
-
-/// The most threads that read at a time, this one included: more would wait for memory.
-const MAX_READERS: usize = 4;
 
 /// A weight and where it begins in the file.
 struct Place<'a> {
@@ -77,44 +73,13 @@ pub(super) fn weights(
         begin += place.bytes();
         places.push(place);
     }
-    // The largest first, or one thread would end up alone with it.
     places.sort_by_key(|place| std::cmp::Reverse(place.bytes()));
-    let next = AtomicUsize::new(0);
-    let read = || read_some(path, &places, &next);
-    let threads = available_parallelism().map_or(1, |n| n.get().min(MAX_READERS));
-    let parts = thread::scope(|scope| {
-        // Where the system gives no thread, the others do its part.
-        let spawn = |_| thread::Builder::new().spawn_scoped(scope, read).ok();
-        let others: Vec<_> = (1..threads).filter_map(spawn).collect();
-        let mut parts = vec![read()];
-        let panicked = |_| Err(io::Error::other("reading panicked"));
-        parts.extend(
-            others
-                .into_iter()
-                .map(|other| other.join().unwrap_or_else(panicked)),
-        );
-        parts
-    });
-    let mut weights = BTreeMap::new();
-    for part in parts {
-        weights.extend(part?);
-    }
-    Ok(weights)
-}
-
-/// Reads those of the weights that no other thread has taken.
-fn read_some(
-    path: &Path,
-    places: &[Place<'_>],
-    next: &AtomicUsize,
-) -> io::Result<Vec<(String, QuantizedWeight)>> {
-    let (mut file, _) = file::open(path)?;
-    let mut read = Vec::new();
-    while let Some(place) = places.get(next.fetch_add(1, Ordering::Relaxed)) {
+    let read = side_by_side::each(&places, |place| {
+        let (mut file, _) = file::open(path)?;
         file.seek(SeekFrom::Start(place.begin))?;
-        read.push((place.key.to_owned(), weight(&mut file, place.entries)?));
-    }
-    Ok(read)
+        Ok::<_, io::Error>((place.key.to_owned(), weight(&mut file, place.entries)?))
+    })?;
+    Ok(read.into_iter().collect())
 }
 
 fn weight(file: &mut File, entries: &[Entry]) -> io::Result<QuantizedWeight> {

@@ -1,0 +1,75 @@
+//! The same work on many things, on threads that end with it. Not on a pool's: a forked child has
+//! none of its parent's threads, and would wait for them.
+
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{self, available_parallelism};
+
+/// The most threads at a time, this one included: more would wait for memory.
+const MAX_THREADS: usize = 4;
+
+/// What `make` makes of each item, in their order. Threads take items one by one from the first on:
+/// with the largest first, none ends up alone with it.
+///
+/// # Errors
+/// One of those of `make`. Items that nobody has taken by then may be left out.
+pub(super) fn each<T: Sync, R: Send, E: Send>(
+    items: &[T],
+    make: impl Fn(&T) -> Result<R, E> + Sync,
+) -> Result<Vec<R>, E> {
+    let next = AtomicUsize::new(0);
+    let some = || {
+        let mut made = Vec::new();
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            match items.get(index) {
+                Some(item) => made.push((index, make(item)?)),
+                None => return Ok(made),
+            }
+        }
+    };
+    let threads = available_parallelism().map_or(1, |n| n.get().min(MAX_THREADS));
+    let parts = thread::scope(|scope| {
+        // Where the system gives no thread, the others do its part.
+        let spawn = |_| thread::Builder::new().spawn_scoped(scope, some).ok();
+        let others: Vec<_> = (1..threads.min(items.len())).filter_map(spawn).collect();
+        let mut parts = vec![some()];
+        let ended = others.into_iter().map(|other| other.join());
+        parts.extend(ended.map(|part| part.unwrap_or_else(|panic| resume_unwind(panic))));
+        parts
+    });
+    let mut made = Vec::with_capacity(items.len());
+    for part in parts {
+        made.extend(part?);
+    }
+    made.sort_unstable_by_key(|(index, _)| *index);
+    Ok(made.into_iter().map(|(_, made)| made).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_item_is_made_once_and_stands_in_its_place() {
+        let items: Vec<usize> = (0..1000).collect();
+        let calls = AtomicUsize::new(0);
+        let doubled = each(&items, |item| {
+            calls.fetch_add(1, Ordering::Relaxed);
+            Ok::<_, ()>(item * 2)
+        });
+        let expected: Vec<usize> = items.iter().map(|item| item * 2).collect();
+        assert_eq!(doubled, Ok(expected));
+        assert_eq!(calls.into_inner(), items.len());
+        assert_eq!(each(&[], |_: &()| Ok::<_, ()>(())), Ok(vec![]));
+    }
+
+    #[test]
+    fn an_error_of_any_thread_is_the_result() {
+        for bad in [0, 500, 999] {
+            let items: Vec<usize> = (0..1000).collect();
+            let made = each(&items, |&item| if item == bad { Err(item) } else { Ok(()) });
+            assert_eq!(made, Err(bad));
+        }
+    }
+}
