@@ -86,6 +86,8 @@ ElementType element_type(const array& a) {
 
 void eval(const array& a) { mx::eval(a); }
 
+void async_eval(const array& a) { mx::async_eval(a); }
+
 void read(const array& a, rust::Slice<std::uint8_t> out) {
   if (a.nbytes() != out.size() || !a.is_available() ||
       !a.flags().row_contiguous) {

@@ -24,6 +24,8 @@ rust::Vec<std::int32_t> shape(const array& a);
 ElementType element_type(const array& a);
 
 void eval(const array& a);
+// Hands an array to its device without waiting for it.
+void async_eval(const array& a);
 void read(const array& a, rust::Slice<std::uint8_t> out);
 
 mlx::core::Dtype to_dtype(ElementType type);

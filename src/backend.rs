@@ -36,6 +36,22 @@ pub trait Backend {
     /// backend must be dropped and built anew.
     fn forward(&mut self, batch: &TokenBatch) -> Result<HiddenRows>;
 
+    /// As [`forward`](Backend::forward), where the next call will be about `next`: a backend that
+    /// queues work on its device begins on that before it waits for the rows of `batch`, if memory
+    /// takes both.
+    ///
+    /// # Errors
+    /// As [`forward`](Backend::forward), about `batch`, but that [`Error::Backend`] may have come
+    /// of `next`: what the native library computes after it is not defined.
+    fn forward_with_next(
+        &mut self,
+        batch: &TokenBatch,
+        next: Option<&TokenBatch>,
+    ) -> Result<HiddenRows> {
+        let _ = next;
+        self.forward(batch)
+    }
+
     /// As [`forward`](Backend::forward), computed in f32 whatever the precision of the weights:
     /// the second try for an input that overflowed.
     ///

@@ -18,7 +18,7 @@ use crate::vector::Embeddings;
 pub(crate) use encoder::Encoder;
 #[cfg(feature = "service")]
 pub(crate) use encoder::Sequences;
-pub(crate) use runner::{Item, Runner};
+pub(crate) use runner::{Group, Item, Runner};
 
 pub use builder::EmbedderBuilder;
 
@@ -183,19 +183,26 @@ impl Embedder {
         let mut vectors: Vec<_> = data.chunks_exact_mut(dimensions).map(Some).collect();
         let planning = tracing::debug_span!("plan");
         let groups = planning.in_scope(|| batch::plan(rows, self.runner.max_batch_tokens()));
-        for group in groups {
+        let vocab_size = self.runner.vocab_size;
+        let groups = groups.into_iter().map(|group| {
             let item = |&index: &usize| Item {
                 row: rows[index],
                 normalization: options.normalization,
                 // A plan holds every position once.
                 out: vectors[index].take().unwrap_or_default(),
             };
-            let mut items: Vec<_> = group.iter().map(item).collect();
-            let results = self.runner.run(&mut items)?;
-            for (result, &index) in results.into_iter().zip(&group) {
+            let items = group.iter().map(item).collect();
+            (Group::new(items, vocab_size), group)
+        });
+        let mut groups = groups.peekable();
+        while let Some((group, positions)) = groups.next() {
+            let next = groups.peek().and_then(|(next, _)| next.as_ref().ok());
+            let results = self.runner.run(group?, next)?;
+            for (result, index) in results.into_iter().zip(positions) {
                 result.map_err(|error| error.at_input(index))?;
             }
         }
+        drop(groups);
         Ok(Embeddings {
             data,
             dimensions,

@@ -88,6 +88,15 @@ impl Need {
         }
     }
 
+    /// What two passes take at one time.
+    #[cfg(feature = "mlx")]
+    pub(super) fn and(self, other: Self) -> Self {
+        Self {
+            largest: self.largest.max(other.largest),
+            bytes: self.bytes.saturating_add(other.bytes),
+        }
+    }
+
     /// What one pass and then another takes.
     pub(super) fn or(self, other: Self) -> Self {
         Self {

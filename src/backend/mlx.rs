@@ -2,8 +2,12 @@
 
 #[cfg(test)]
 pub(super) mod admission_tests;
+mod ahead;
+#[cfg(test)]
+mod ahead_tests;
 mod array;
 mod attention;
+mod begun;
 mod capture;
 mod fast_ops;
 mod ffi;
@@ -28,10 +32,9 @@ mod qwen3;
 mod runtime;
 mod weights;
 
-use std::cell::RefCell;
 use std::path::Path;
 
-use super::admission::{check_weights, run_admitted};
+use super::admission::check_weights;
 use super::prefix_cache::PrefixCache;
 use super::{Backend, BackendInfo, DeviceKind, HiddenRows, MemoryUse, Peaks, Work};
 use crate::batch::TokenBatch;
@@ -39,6 +42,7 @@ use crate::checkpoint::Checkpoint;
 use crate::config::ModelConfig;
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
+use ahead::{Ahead, Passes};
 use array::{MLX, failed};
 use ffi::bridge::{self, ElementType};
 use model::Model;
@@ -55,6 +59,7 @@ pub(super) struct Mlx {
     info: BackendInfo,
     /// None once an operation failed: what the library computes after that is not defined.
     model: Option<Model>,
+    ahead: Option<Ahead>,
     process: u32,
 }
 
@@ -88,12 +93,19 @@ impl Mlx {
                 precision,
                 work: Work::default(),
             }),
+            ahead: None,
             info,
             process: std::process::id(),
         })
     }
 
-    fn run(&mut self, batch: &TokenBatch, compute: Dtype) -> Result<HiddenRows> {
+    /// Runs the batch, and begins on `next` before it waits for the rows.
+    fn run(
+        &mut self,
+        batch: &TokenBatch,
+        next: Option<&TokenBatch>,
+        compute: Dtype,
+    ) -> Result<HiddenRows> {
         if std::process::id() != self.process {
             let message = "the process was forked after the model was loaded; load it in the child";
             return Err(failed("forward", message));
@@ -102,21 +114,12 @@ impl Mlx {
             let message = "an earlier operation failed; load the model anew";
             return Err(failed("forward", message));
         };
-        let attention = runtime::attention(&model.config, &self.info, compute);
-        let free = runtime::free_for(&model.config, &self.info, compute)?;
-        let model = RefCell::new(model);
-        let route = |part: &TokenBatch| {
-            let model = model.borrow();
-            model.route(part, element_type(compute), attention)
+        let mut passes = Passes {
+            model,
+            info: &self.info,
+            ahead: &mut self.ahead,
         };
-        let check = |part: &TokenBatch| {
-            let need = model.borrow().need(part, route(part), attention);
-            need.check(Some(free), "under MLX's memory limit")
-        };
-        let result = run_admitted(MLX, batch, &check, &mut |part| {
-            let route = route(part);
-            model.borrow_mut().run(part, route, element_type(compute))
-        });
+        let result = passes.run(batch, next, compute);
         if let Err(Error::Backend { .. }) = &result {
             self.release();
         }
@@ -129,6 +132,7 @@ impl Mlx {
         // A failure here was reported by the call that caused it.
         let _ = bridge::synchronize(device);
         self.model = None;
+        self.ahead = None;
         if self.info.device == DeviceKind::Gpu {
             let _ = bridge::clear_cache();
         }
@@ -141,11 +145,19 @@ impl Backend for Mlx {
     }
 
     fn forward(&mut self, batch: &TokenBatch) -> Result<HiddenRows> {
-        self.run(batch, self.info.precision)
+        self.run(batch, None, self.info.precision)
+    }
+
+    fn forward_with_next(
+        &mut self,
+        batch: &TokenBatch,
+        next: Option<&TokenBatch>,
+    ) -> Result<HiddenRows> {
+        self.run(batch, next, self.info.precision)
     }
 
     fn forward_f32(&mut self, batch: &TokenBatch) -> Result<HiddenRows> {
-        self.run(batch, Dtype::F32)
+        self.run(batch, None, Dtype::F32)
     }
 
     fn memory(&self) -> Result<MemoryUse> {
@@ -178,7 +190,7 @@ impl Drop for Mlx {
         if std::process::id() == self.process {
             self.release();
         } else {
-            std::mem::forget(self.model.take());
+            std::mem::forget((self.model.take(), self.ahead.take()));
         }
     }
 }

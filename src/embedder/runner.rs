@@ -10,7 +10,7 @@ use crate::vector::{self, Normalization};
 /// A model on its device.
 pub(crate) struct Runner {
     pub(super) backend: Box<dyn Backend>,
-    pub(super) vocab_size: usize,
+    pub(crate) vocab_size: usize,
     pub(super) max_batch_tokens: usize,
 }
 
@@ -20,6 +20,35 @@ pub(crate) struct Item<'a> {
     pub(crate) normalization: Normalization,
     /// As long as the dimensions asked for.
     pub(crate) out: &'a mut [f32],
+}
+
+/// Items that run as one batch, in which equal ones are one row.
+pub(crate) struct Group<'a> {
+    items: Vec<Item<'a>>,
+    /// The row of each.
+    places: Vec<usize>,
+    batch: TokenBatch,
+}
+
+impl<'a> Group<'a> {
+    pub(crate) fn new(items: Vec<Item<'a>>, vocab_size: usize) -> Result<Self> {
+        let mut sequences: Vec<&[u32]> = Vec::new();
+        let mut places = HashMap::new();
+        let places = items.iter().map(|item| {
+            *places.entry(item.row.ids).or_insert_with(|| {
+                sequences.push(item.row.ids);
+                sequences.len() - 1
+            })
+        });
+        let places: Vec<usize> = places.collect();
+        let prefix = items.iter().map(|item| item.row.prefix).min();
+        let batch = TokenBatch::new(&sequences, vocab_size)?;
+        Ok(Self {
+            batch: batch.with_prefix(prefix.unwrap_or_default()),
+            places,
+            items,
+        })
+    }
 }
 
 impl Runner {
@@ -33,57 +62,45 @@ impl Runner {
         &*self.backend
     }
 
-    /// Runs the items as one batch, in which equal ones are one row. Each result is about its own
-    /// item and names it by its position here.
+    /// Runs a group as one batch, `next` being the group that comes after it. Each result is about
+    /// its own item and names it by its position in the group.
     ///
     /// # Errors
     /// The backend's, after which this must be dropped.
-    pub(crate) fn run(&mut self, items: &mut [Item<'_>]) -> Result<Vec<Result<()>>> {
-        let mut sequences: Vec<&[u32]> = Vec::new();
-        let mut places = HashMap::new();
-        let places = items.iter().map(|item| {
-            *places.entry(item.row.ids).or_insert_with(|| {
-                sequences.push(item.row.ids);
-                sequences.len() - 1
-            })
-        });
-        let places: Vec<usize> = places.collect();
-        let prefix = items.iter().map(|item| item.row.prefix).min();
-        let batch = TokenBatch::new(&sequences, self.vocab_size)?;
-        let batch = batch.with_prefix(prefix.unwrap_or_default());
-        let (rows, width) = (batch.rows(), batch.width());
-        let tokens: usize = batch.lengths().iter().sum();
+    pub(crate) fn run(
+        &mut self,
+        group: Group<'_>,
+        next: Option<&Group<'_>>,
+    ) -> Result<Vec<Result<()>>> {
+        let (rows, width) = (group.batch.rows(), group.batch.width());
+        let tokens: usize = group.batch.lengths().iter().sum();
         let span = tracing::debug_span!("forward", rows, width, tokens);
-        match span.in_scope(|| self.backend.forward(&batch)) {
-            Ok(rows) => self.finish(items, &places, &rows),
-            Err(Error::BatchTooLarge { .. }) if items.len() > 1 => self.run_alone(items),
+        let next = next.map(|next| &next.batch);
+        match span.in_scope(|| self.backend.forward_with_next(&group.batch, next)) {
+            Ok(rows) => self.finish(group, &rows),
+            Err(Error::BatchTooLarge { .. }) if group.items.len() > 1 => self.run_alone(group),
             Err(error) => Ok(vec![Err(own(error)?)]),
         }
     }
 
     /// A backend splits a batch until one sequence is left and refuses that one: the others are
     /// not at fault.
-    fn run_alone(&mut self, items: &mut [Item<'_>]) -> Result<Vec<Result<()>>> {
-        let mut results = Vec::with_capacity(items.len());
-        for (index, item) in items.chunks_mut(1).enumerate() {
-            let result = self.run(item)?;
+    fn run_alone(&mut self, group: Group<'_>) -> Result<Vec<Result<()>>> {
+        let mut results = Vec::with_capacity(group.items.len());
+        for (index, item) in group.items.into_iter().enumerate() {
+            let result = self.run(Group::new(vec![item], self.vocab_size)?, None)?;
             results.extend(result.into_iter().map(|r| r.map_err(|e| e.at_input(index))));
         }
         Ok(results)
     }
 
-    /// Makes vectors of the rows, of which `places` names each item's.
-    fn finish(
-        &mut self,
-        items: &mut [Item<'_>],
-        places: &[usize],
-        rows: &HiddenRows,
-    ) -> Result<Vec<Result<()>>> {
+    /// Makes vectors of the rows.
+    fn finish(&mut self, group: Group<'_>, rows: &HiddenRows) -> Result<Vec<Result<()>>> {
         let _span = tracing::debug_span!("finish").entered();
         let rows: Vec<&[f32]> = rows.rows().collect();
-        let items = items.iter_mut().zip(places).enumerate();
+        let items = group.items.into_iter().zip(group.places).enumerate();
         items
-            .map(|(index, (item, &place))| {
+            .map(|(index, (item, place))| {
                 let row = rows[place];
                 if vector::defect(row, item.out.len()).is_none() {
                     vector::finish(row, item.normalization, item.out);
@@ -96,7 +113,7 @@ impl Runner {
     }
 
     /// Runs one item alone in f32, after its row came out unusable.
-    fn retry(&mut self, item: &mut Item<'_>) -> Result<Result<()>> {
+    fn retry(&mut self, item: Item<'_>) -> Result<Result<()>> {
         let tokens = item.row.ids.len();
         tracing::warn!(
             tokens,

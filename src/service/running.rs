@@ -11,7 +11,7 @@ use super::queue::{Id, Taken};
 use super::shared::Shared;
 use super::ticket::Ticket;
 use crate::backend::{MemoryUse, Work};
-use crate::embedder::{Item, Runner};
+use crate::embedder::{Group, Item, Runner};
 use crate::error::{Error, Result};
 
 /// What the device was given.
@@ -39,10 +39,10 @@ pub(super) fn run(runner: &mut Runner, batch: &Sequences) -> Result<Ran> {
         normalization: taken.ticket.normalization(),
         out: row,
     });
-    let mut items: Vec<Item<'_>> = items.collect();
+    let group = Group::new(items.collect(), runner.vocab_size)?;
     let before = runner.backend().work();
     let begun = Instant::now();
-    let ran = catch_unwind(AssertUnwindSafe(|| runner.run(&mut items)));
+    let ran = catch_unwind(AssertUnwindSafe(|| runner.run(group, None)));
     let results = ran.unwrap_or_else(|panic| Err(panicked("forward", &*panic)))?;
     let took = begun.elapsed();
     let rows = rows.into_iter().zip(results);

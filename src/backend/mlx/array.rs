@@ -135,11 +135,9 @@ impl Array {
         bridge::eval(&self.inner).map_err(|e| failed("eval", e))
     }
 
-    /// The elements in row-major order, as f32.
-    pub(super) fn to_f32(&self) -> Result<Vec<f32>> {
-        let bytes = self.astype(ElementType::F32)?.to_bytes()?;
-        let elements = bytes.as_chunks().0.iter();
-        Ok(elements.map(|&bytes| f32::from_ne_bytes(bytes)).collect())
+    /// Hands the device everything that this array depends on, and does not wait for it.
+    pub(super) fn begin(&self) -> Result<()> {
+        bridge::async_eval(&self.inner).map_err(|e| failed("async_eval", e))
     }
 
     /// The same elements, computed now. What an array was cut from keeps its memory otherwise.
@@ -152,11 +150,16 @@ impl Array {
 
     /// The elements in row-major order, as they are held.
     pub(super) fn to_bytes(&self) -> Result<Vec<u8>> {
-        let dense = self.contiguous()?;
-        dense.eval()?;
+        self.contiguous()?.read()
+    }
+
+    /// The elements of an array that is row-major already: nothing but the array is computed for
+    /// them, so what was begun after it is not waited for.
+    pub(super) fn read(&self) -> Result<Vec<u8>> {
+        self.eval()?;
         let elements: usize = self.shape.iter().product();
         let mut bytes = vec![0; elements * size_of_element(self.element_type()?)];
-        bridge::read(&dense.inner, &mut bytes).map_err(|e| failed("read", e))?;
+        bridge::read(&self.inner, &mut bytes).map_err(|e| failed("read", e))?;
         Ok(bytes)
     }
 }

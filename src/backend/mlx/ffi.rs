@@ -104,6 +104,7 @@ pub(super) mod bridge {
         fn shape(a: &MxArray) -> Result<Vec<i32>>;
         fn element_type(a: &MxArray) -> Result<ElementType>;
         fn eval(a: &MxArray) -> Result<()>;
+        fn async_eval(a: &MxArray) -> Result<()>;
         fn read(a: &MxArray, out: &mut [u8]) -> Result<()>;
 
         // cpp/ops.h

@@ -2,13 +2,14 @@
 
 use std::rc::Rc;
 
-use super::array::failed;
+use super::array::{Array, failed};
+use super::begun::Begun;
 use super::ffi::bridge::ElementType;
 use super::past::Past;
 use super::qwen3::Qwen3;
+use crate::backend::Work;
 use crate::backend::admission::{Attention, Need};
 use crate::backend::prefix_cache::PrefixCache;
-use crate::backend::{HiddenRows, Work};
 use crate::batch::TokenBatch;
 use crate::config::ModelConfig;
 use crate::error::Result;
@@ -77,21 +78,22 @@ impl Model {
         }
     }
 
-    pub(super) fn run(
+    /// Hands the batch to the device. A prefix that is not kept yet, and pieces, are waited for.
+    pub(super) fn begin(
         &mut self,
         batch: &TokenBatch,
         route: Route,
         compute: ElementType,
-    ) -> Result<HiddenRows> {
+    ) -> Result<Begun> {
         match route {
-            Route::Once => self.run_after(None, batch, compute),
+            Route::Once => self.begin_after(None, batch, compute),
             Route::Behind(prefix) => {
                 let (first, rest) = batch.split_at(prefix);
                 let (past, computed) = self.prefix(&first)?;
                 self.work.saved_tokens += (prefix * (batch.rows() - computed)) as u64;
-                self.run_after(Some(&past), &rest, compute)
+                self.begin_after(Some(&past), &rest, compute)
             }
-            Route::Pieces(piece) => self.run_in_pieces(batch, piece, compute),
+            Route::Pieces(piece) => self.begin_in_pieces(batch, piece, compute),
         }
     }
 
@@ -108,12 +110,12 @@ impl Model {
         Ok((self.prefixes.keep(first.ids(), past), 1))
     }
 
-    fn run_after(
+    fn begin_after(
         &mut self,
         past: Option<&Past>,
         batch: &TokenBatch,
         compute: ElementType,
-    ) -> Result<HiddenRows> {
+    ) -> Result<Begun> {
         let shape @ [rows, width] = [batch.rows(), batch.width()];
         let _span = tracing::debug_span!("pass", rows, width).entered();
         let last = batch
@@ -123,29 +125,33 @@ impl Model {
             .collect::<Result<Vec<_>>>()?;
         let built = tracing::debug_span!("graph")
             .in_scope(|| self.qwen3.forward(batch.ids(), shape, past, &last, compute));
-        let data = built?.to_f32()?;
+        let begun = Begun::new(&built?)?;
         self.work.ran(batch);
-        let hidden = self.config.hidden_size();
-        Ok(HiddenRows { data, hidden })
+        Ok(begun)
     }
 
-    fn run_in_pieces(
+    fn begin_in_pieces(
         &mut self,
         batch: &TokenBatch,
         piece: usize,
         compute: ElementType,
-    ) -> Result<HiddenRows> {
-        let mut data = Vec::new();
+    ) -> Result<Begun> {
+        let mut rows: Option<Array> = None;
         for row in 0..batch.rows() {
             let sequence = batch.part(row..row + 1);
             let _span = tracing::debug_span!("pass", rows = 1, width = sequence.width()).entered();
             let row = self
                 .qwen3
                 .forward_in_pieces(sequence.ids(), piece, compute)?;
-            data.extend(row.to_f32()?);
+            let joined = match &rows {
+                None => row,
+                Some(before) => before.concatenate(&row, 0)?,
+            };
+            joined.eval()?;
+            rows = Some(joined);
             self.work.ran(&sequence);
         }
-        let hidden = self.config.hidden_size();
-        Ok(HiddenRows { data, hidden })
+        let rows = rows.ok_or_else(|| failed("forward", "no sequences"))?;
+        Begun::new(&rows)
     }
 }

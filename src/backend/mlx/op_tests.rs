@@ -16,6 +16,14 @@ fn array(values: &[f32], shape: &[usize]) -> Array {
     .unwrap()
 }
 
+impl Array {
+    pub(super) fn to_f32(&self) -> Result<Vec<f32>> {
+        let bytes = self.astype(ElementType::F32)?.to_bytes()?;
+        let elements = bytes.as_chunks().0.iter();
+        Ok(elements.map(|&bytes| f32::from_ne_bytes(bytes)).collect())
+    }
+}
+
 fn error(result: Result<Array>) -> String {
     match result {
         Ok(array) => panic!("expected an error, found shape {:?}", array.shape()),
