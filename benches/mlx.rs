@@ -1,6 +1,6 @@
-//! MLX without its device: what it takes to build the graph of a forward pass, and how memory
-//! grows with length. Models are small and random, made here; arguments choose among `host` and
-//! `memory`.
+//! MLX without its device: what it takes to build the graph of a forward pass, what of that is
+//! hidden where several follow one another, and how memory grows with length. Models are small and
+//! random, made here; arguments choose among `host`, `overlap` and `memory`.
 //!
 //! On a processor MLX takes its fused operations apart, so a layer is several times the nodes that
 //! it is on Metal: `host` is an upper bound. What encoding them for a GPU takes is not in it.
@@ -23,12 +23,15 @@ const ROUNDS: usize = 201;
 
 fn main() {
     let chosen: Vec<String> = std::env::args().skip(1).collect();
-    let named = ["host", "memory"].map(|name| chosen.iter().any(|other| other == name));
-    let all = named == [false; 2];
+    let named = ["host", "overlap", "memory"].map(|name| chosen.iter().any(|other| other == name));
+    let all = named == [false; 3];
     if named[0] || all {
         host();
     }
     if named[1] || all {
+        overlap();
+    }
+    if named[2] || all {
         memory();
     }
 }
@@ -51,6 +54,38 @@ fn host() {
         "one token, {layers} layers: the graph is built in {median:.0} us, {:.1} us a layer",
         median / layers as f64
     );
+}
+
+/// Sequences of different lengths, each a batch of its own: in one call, where each is begun before
+/// the one before is read, and each in a call of its own, in turn.
+fn overlap() {
+    let (layers, batches) = (28, 8);
+    for (width, longest) in [(32, 1), (128, 32), (256, 64)] {
+        let mut model = model_of(layers, width, 256, 1);
+        let sequences: Vec<Vec<u32>> = (0..batches)
+            .map(|batch| (0..longest).map(|token| (token * 7 + batch) % 60).collect())
+            .collect();
+        let sequences: Vec<&[u32]> = sequences.iter().map(Vec::as_slice).collect();
+        let options = EmbedOptions::default();
+        let mut timed = |part: usize| {
+            let started = Instant::now();
+            for sequences in sequences.chunks(part) {
+                model.embed_token_ids(sequences, &options).unwrap();
+            }
+            started.elapsed().as_secs_f64() * 1e3
+        };
+        let times = (0..ROUNDS / 4).map(|_| (timed(batches as usize), timed(1)));
+        let (one, several): (Vec<f64>, Vec<f64>) = times.unzip();
+        let ratios = several.iter().zip(&one).map(|(several, one)| several / one);
+        println!(
+            "{batches} batches of {longest} tokens, {layers} layers of width {width}: {:.1} ms in one \
+             call, {:.1} ms in {batches}, ratio {:.3} (medians of {})",
+            median(one.clone()),
+            median(several.clone()),
+            median(ratios.collect()),
+            ROUNDS / 4
+        );
+    }
 }
 
 /// Times the span `graph`.
@@ -118,11 +153,17 @@ fn memory() {
 
 /// A random model with one head.
 fn model(layers: usize, width: usize, context: usize) -> Embedder {
+    model_of(layers, width, context, context)
+}
+
+/// The same with batches of so many tokens.
+fn model_of(layers: usize, width: usize, context: usize, batch_tokens: usize) -> Embedder {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), layers, width, context);
     Embedder::from_dir(dir.path())
         .backend(BackendChoice::Mlx)
         .device(Device::Cpu)
+        .max_batch_tokens(batch_tokens)
         .build()
         .unwrap()
 }

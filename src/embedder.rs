@@ -64,6 +64,7 @@ impl Embedder {
     ///
     /// The prompt, truncation and special-token options do not apply; a sequence that is too
     /// long is an error, since a cut would drop its last token, which is the one that is pooled.
+    /// Sequences that begin with the model's query prompt run only what comes after it, as texts do.
     ///
     /// # Errors
     /// As [`embed`](Self::embed); [`Error::TokenId`] for an id outside the embedding table.
@@ -73,7 +74,10 @@ impl Embedder {
         options: &EmbedOptions,
     ) -> Result<Embeddings> {
         self.encoder.check(sequences, options)?;
-        let rows = sequences.iter().map(|&ids| Row { ids, prefix: 0 });
+        let rows = sequences.iter().map(|&ids| Row {
+            ids,
+            prefix: self.encoder.query_prefix(ids),
+        });
         let rows: Vec<Row<'_>> = rows.collect();
         self.run(&rows, vec![false; rows.len()], options)
     }

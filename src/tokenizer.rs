@@ -155,12 +155,16 @@ impl Tokenizer {
 
     /// The prompt alone, with the special tokens before it: what its texts begin with, but for the
     /// last tokens where those merge with a text's first characters. Empty without a prompt.
-    pub(crate) fn prompt(&self, rules: &TextRules<'_>) -> Result<Vec<u32>> {
-        let prefix = self.prompts.prefix(rules.prompt)?;
+    pub(crate) fn prompt(
+        &self,
+        prompt: &Prompt,
+        special_tokens: SpecialTokens,
+    ) -> Result<Vec<u32>> {
+        let prefix = self.prompts.prefix(prompt)?;
         if prefix.is_empty() {
             return Ok(Vec::new());
         }
-        let ids = ids(self.reading(rules.special_tokens), &prefix);
+        let ids = ids(self.reading(special_tokens), &prefix);
         let ids = ids.map_err(|reason| Error::Tokenise { index: 0, reason })?;
         Ok([self.frame.before.as_slice(), &ids].concat())
     }

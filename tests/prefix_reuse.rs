@@ -210,6 +210,35 @@ fn instructions_in_turn_evict_each_other_and_change_no_vector() {
 }
 
 #[test]
+fn token_ids_that_begin_with_the_query_prompt_reuse_it() {
+    for &backend in BACKENDS {
+        let mut random = Random(13);
+        let queries: Vec<String> = (0..20).map(|_| random.query()).collect();
+        let options = raw().prompt(Prompt::Query);
+        let mut alone = builder(&tiny(), backend, Precision::F32)
+            .prefix_cache_bytes(0)
+            .build()
+            .unwrap();
+        let expected = whole(&mut alone, &queries, &options);
+        let texts: Vec<&str> = queries.iter().map(String::as_str).collect();
+        let sequences = alone.token_ids(&texts, &options).unwrap();
+
+        let mut embedder = open(&tiny(), backend, Precision::F32);
+        let vectors = embed_ids(&mut embedder, &sequences);
+        for ((row, expected), query) in vectors.iter().zip(&expected).zip(&queries) {
+            assert_same(row, expected, Precision::F32, query);
+        }
+        let work = embedder.work();
+        assert!(work.saved_tokens > work.computed_tokens / 2, "{work:?}");
+
+        // A few tokens of it are not the prompt.
+        let mut embedder = open(&tiny(), backend, Precision::F32);
+        embed_ids(&mut embedder, &[sequences[0][..4].to_vec()]);
+        assert_eq!(embedder.work().prefix_misses, 0);
+    }
+}
+
+#[test]
 fn a_text_cut_within_its_prompt_runs() {
     for &backend in BACKENDS {
         let options = raw()
@@ -242,6 +271,25 @@ fn equal_texts_in_one_request_are_computed_once() {
         let many = embedder.embed(&["gravity"; 40], &raw()).unwrap();
         assert_eq!(embedder.work().computed_tokens, 2 * once);
         assert!(many.iter().all(|row| row == one.row(0).unwrap()));
+    }
+}
+
+#[cfg(feature = "service")]
+#[test]
+fn token_ids_in_a_service_reuse_the_query_prompt_too() {
+    use qwen3_embedding::service::{Request, Service, ServiceOptions};
+    for &backend in BACKENDS {
+        let mut alone = open(&tiny(), backend, Precision::F32);
+        let options = raw().prompt(Prompt::Query);
+        let sequences = alone.token_ids(&["gravity"], &options).unwrap();
+        let make = move || builder(&tiny(), backend, Precision::F32).build();
+        let service = Service::load(make, ServiceOptions::default()).unwrap();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        for _ in 0..2 {
+            let request = Request::token_ids(sequences.clone());
+            runtime.block_on(service.embed(request)).unwrap();
+        }
+        assert!(service.stats().saved_tokens > 0);
     }
 }
 

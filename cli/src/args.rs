@@ -4,6 +4,7 @@
 mod bench;
 mod choice;
 mod embed;
+mod memory;
 mod model;
 #[cfg(feature = "bench")]
 mod profile;

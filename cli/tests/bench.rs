@@ -101,6 +101,21 @@ fn a_table_and_charts_are_for_reading() {
 }
 
 #[test]
+fn queries_behind_a_kept_prompt_compute_less_of_it() {
+    let queries = |more: &[&str]| {
+        let report = bench(&[&["--json"], more].concat()).json();
+        let queries = report["cases"].as_array().unwrap().last().unwrap().clone();
+        assert_eq!(queries["case"], "queries");
+        let tokens = |which: &str| queries["tokens"][which].as_f64().unwrap();
+        (tokens("useful"), tokens("computed"))
+    };
+    let (useful, computed) = queries(&[]);
+    assert!(computed < useful / 2.0, "{computed} of {useful}");
+    let (useful, computed) = queries(&["--prefix-cache-bytes", "0"]);
+    assert!(computed >= useful, "{computed} of {useful}");
+}
+
+#[test]
 fn queries_of_a_file_take_the_place_of_ours() {
     let dir = tempdir().unwrap();
     let path = dir.path().join("queries.txt");

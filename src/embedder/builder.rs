@@ -18,6 +18,8 @@ use crate::fingerprint;
 use crate::hub::{Hub, Progress};
 use crate::model::Pooling;
 use crate::onnx_file::OnnxModel;
+use crate::prompt::Prompt;
+use crate::tokenizer::SpecialTokens;
 
 /// Tokens of one forward pass on a processor, where more do not make a token cheaper, and cost caches
 /// and the requests that wait.
@@ -323,11 +325,13 @@ impl EmbedderBuilder {
             vocab_size: opened.config.vocab_size(),
             max_batch_tokens: self.max_batch_tokens.unwrap_or(usual),
         };
+        let tokenizer = opened.tokenizer;
         let encoder = Encoder {
+            query_prompt: tokenizer.prompt(&Prompt::Query, SpecialTokens::PlainText)?,
             max_tokens: opened.max_tokens,
             model: found.model,
             config: opened.config,
-            tokenizer: opened.tokenizer,
+            tokenizer,
             space,
         };
         Ok(Embedder { encoder, runner })

@@ -13,6 +13,7 @@ pub(crate) struct Encoder {
     pub(super) model: String,
     pub(super) config: EmbeddingConfig,
     pub(super) tokenizer: Tokenizer,
+    pub(super) query_prompt: Vec<u32>,
     pub(super) max_tokens: usize,
     pub(super) space: Space,
 }
@@ -66,7 +67,9 @@ impl Encoder {
             max_tokens: self.limit(options)?,
         };
         let mut sequences = Sequences::default();
-        let prompt = self.tokenizer.prompt(&rules)?;
+        let prompt = self
+            .tokenizer
+            .prompt(&options.prompt, options.special_tokens)?;
         for (index, text) in texts.iter().enumerate() {
             let tokenized = self.tokenizer.encode(index, text.as_ref(), &rules)?;
             let prefix = common_prefix(&tokenized.ids, &prompt);
@@ -75,6 +78,16 @@ impl Encoder {
             sequences.truncated.push(tokenized.truncated);
         }
         Ok(sequences)
+    }
+
+    /// How many of the first tokens of ids that are to be run as they are belong to the model's
+    /// query prompt: all of them, or but for the last, which a text's first characters may join; else
+    /// none.
+    pub(crate) fn query_prefix(&self, ids: &[u32]) -> usize {
+        match common_prefix(ids, &self.query_prompt) {
+            common if common + 1 >= self.query_prompt.len() => common,
+            _ => 0,
+        }
     }
 
     /// Checks token ids that are to be run as they are.

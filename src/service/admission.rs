@@ -64,8 +64,11 @@ impl Shared {
             Input::TokenIds(ids) => {
                 let tokens: Vec<usize> = ids.iter().map(Vec::len).collect();
                 ticket.tokenised(tokens, vec![false; inputs], accepted.elapsed());
-                let alone = ids.into_iter().map(|ids| Tokens { ids, prefix: 0 });
-                Work::Run(alone.collect())
+                let sequences = ids.into_iter().map(|ids| Tokens {
+                    prefix: loaded.encoder.query_prefix(&ids),
+                    ids,
+                });
+                Work::Run(sequences.collect())
             }
         };
         let arrival = Arrival {

@@ -8,6 +8,7 @@ use qwen3_embedding::ExecutionProvider;
 use qwen3_embedding::{BackendChoice, Device, EmbedderBuilder, Pooling, Precision};
 
 use super::choice::one_of;
+use super::memory::MemoryArgs;
 #[cfg(feature = "onnx")]
 use super::threads::ThreadArgs;
 use crate::failure::Failure;
@@ -79,6 +80,8 @@ pub(crate) struct ModelArgs {
     /// Element type to compute in; auto is f32 on a CPU, else 16 bits; int8 is for a CPU
     #[arg(long, value_parser = one_of(PRECISIONS), default_value = "auto")]
     precision: Precision,
+    #[command(flatten)]
+    memory: MemoryArgs,
     #[cfg(feature = "onnx")]
     #[command(flatten)]
     onnx: OnnxArgs,
@@ -140,6 +143,7 @@ impl ModelArgs {
             .backend(self.backend)
             .device(self.device)
             .precision(self.precision);
+        builder = self.memory.apply(builder);
         #[cfg(feature = "onnx")]
         {
             builder = self.threads.apply(self.onnx.apply(builder));
