@@ -40,7 +40,9 @@
 //! native one), `convert` (weights read, converted, fused), `build` (the native library's graphs)
 //! and `identify`. For each call: `tokenise`, `plan`, `forward` with the fields `rows`, `width` and
 //! `tokens`, and `finish`; within `forward` a `pass` for each run of the native library, whose
-//! `rows` times `width` are the tokens that were computed. Where nobody listens they cost next to nothing.
+//! `rows` times `width` are the tokens that were computed. With MLX a `pass` ends when the device has
+//! its work, and `wait` is the time until its rows are there; the `pass` of the next batch of a call
+//! comes before that. Where nobody listens they cost next to nothing.
 //!
 //! At level trace the MLX backend evaluates each operation by itself, which is slow, and tells its
 //! time: events with the fields `op`, `inputs` (for each its number of dimensions, then these), `output`,

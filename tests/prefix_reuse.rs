@@ -279,7 +279,7 @@ fn equal_texts_in_one_request_are_computed_once() {
 fn token_ids_in_a_service_reuse_the_query_prompt_too() {
     use qwen3_embedding::service::{Request, Service, ServiceOptions};
     for &backend in BACKENDS {
-        let mut alone = open(&tiny(), backend, Precision::F32);
+        let alone = open(&tiny(), backend, Precision::F32);
         let options = raw().prompt(Prompt::Query);
         let sequences = alone.token_ids(&["gravity"], &options).unwrap();
         let make = move || builder(&tiny(), backend, Precision::F32).build();
