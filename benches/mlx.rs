@@ -56,11 +56,11 @@ fn host() {
     );
 }
 
-/// Sequences of different lengths, each a batch of its own: in one call, where each is begun before
-/// the one before is read, and each in a call of its own, in turn.
+/// Sequences that are each a batch of its own: in one call, where each is begun before the one before
+/// is read, and each in a call of its own, in turn.
 fn overlap() {
     let (layers, batches) = (28, 8);
-    for (width, longest) in [(32, 1), (128, 32), (256, 64)] {
+    for (width, longest) in [(32, 1), (64, 8)] {
         let mut model = model_of(layers, width, 256, 1);
         let sequences: Vec<Vec<u32>> = (0..batches)
             .map(|batch| (0..longest).map(|token| (token * 7 + batch) % 60).collect())
