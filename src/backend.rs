@@ -12,6 +12,7 @@ mod peaks;
 #[cfg(any(feature = "mlx", feature = "onnx"))]
 mod prefix_cache;
 pub(crate) mod select;
+pub(crate) mod tuning;
 
 #[cfg(feature = "onnx")]
 pub use onnx::Waiting;
@@ -22,6 +23,7 @@ use crate::batch::TokenBatch;
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
 use execution_provider::ExecutionProvider;
+use tuning::Choices;
 
 /// One model on one device. Owned by one thread for its whole life; not required to be `Send`.
 pub trait Backend {
@@ -197,6 +199,8 @@ pub struct BackendInfo {
     pub library_version: String,
     /// File of the native library.
     pub library_path: String,
+    /// What can be left open, and how it was decided.
+    pub choices: Choices,
     /// Why this device and precision run.
     pub reason: String,
     /// Set when no accelerator, or not the preferred one, could be used: what was missing.

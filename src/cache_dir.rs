@@ -4,17 +4,29 @@ use std::env;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// Names the directory of quantised weights.
-const VARIABLE: &str = "QWEN3_QUANTIZED_CACHE";
-
 /// The directory of quantised weights: what `QWEN3_QUANTIZED_CACHE` names, else
 /// `qwen3-embedding/quantized` in the user's cache directory. `None` where there is none.
+#[cfg(feature = "onnx")]
 pub(crate) fn quantized() -> Option<PathBuf> {
-    chosen(&|name| env::var_os(name).filter(|value| !value.is_empty()))
+    chosen("QWEN3_QUANTIZED_CACHE", "quantized", &from_environment)
 }
 
-fn chosen(variable: &dyn Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
-    if let Some(named) = variable(VARIABLE) {
+/// The directory of what was measured: what `QWEN3_TUNING_CACHE` names, else
+/// `qwen3-embedding/tuning` in the user's cache directory. `None` where there is none.
+pub(crate) fn tuning() -> Option<PathBuf> {
+    chosen("QWEN3_TUNING_CACHE", "tuning", &from_environment)
+}
+
+fn from_environment(name: &str) -> Option<OsString> {
+    env::var_os(name).filter(|value| !value.is_empty())
+}
+
+fn chosen(
+    named: &str,
+    folder: &str,
+    variable: &dyn Fn(&str) -> Option<OsString>,
+) -> Option<PathBuf> {
+    if let Some(named) = variable(named) {
         return Some(named.into());
     }
     let home = |folder: &str| Some(PathBuf::from(variable("HOME")?).join(folder));
@@ -27,7 +39,7 @@ fn chosen(variable: &dyn Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
             .filter(|path| path.is_absolute())
             .or_else(|| home(".cache")),
     };
-    Some(user?.join("qwen3-embedding").join("quantized"))
+    Some(user?.join("qwen3-embedding").join(folder))
 }
 
 #[cfg(all(test, target_os = "linux"))]
@@ -37,12 +49,12 @@ mod tests {
     #[test]
     fn the_variable_comes_first_then_the_users_cache_directory() {
         let all = [
-            (VARIABLE, "/named"),
+            ("QWEN3_QUANTIZED_CACHE", "/named"),
             ("XDG_CACHE_HOME", "/xdg"),
             ("HOME", "/home/user"),
         ];
         let from = |set: &[(&str, &str)]| {
-            chosen(&|name| {
+            chosen("QWEN3_QUANTIZED_CACHE", "quantized", &|name| {
                 let found = set.iter().find(|(key, _)| *key == name);
                 found.map(|(_, value)| value.into())
             })

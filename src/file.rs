@@ -1,8 +1,12 @@
-//! Opening files of a model directory.
+//! Opening files of a model directory, and writing those of a cache.
 
 use std::fs::{self, File};
 use std::io;
+#[cfg(any(feature = "mlx", feature = "onnx"))]
+use std::io::BufWriter;
 use std::path::Path;
+#[cfg(any(feature = "mlx", feature = "onnx"))]
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Opens a regular file, through symbolic links (a hub cache is full of them), and gives its length.
 ///
@@ -42,4 +46,27 @@ pub(crate) fn stamp(path: &Path) -> Option<String> {
         found.len(),
         found.modified().ok()?
     ))
+}
+
+/// Writes a file beside its place and moves it there: readers see all of it or nothing.
+#[cfg(any(feature = "mlx", feature = "onnx"))]
+pub(crate) fn write_atomically(
+    path: &Path,
+    content: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+) -> io::Result<()> {
+    static WRITES: AtomicU32 = AtomicU32::new(0);
+    let write = WRITES.fetch_add(1, Ordering::Relaxed);
+    let fresh = path.with_extension(format!("{}-{write}.tmp", std::process::id()));
+    path.parent().map_or(Ok(()), fs::create_dir_all)?;
+    let written = File::create(&fresh).and_then(|file| {
+        let mut out = BufWriter::with_capacity(1 << 20, file);
+        content(&mut out)?;
+        out.into_inner()?.sync_all()?;
+        fs::rename(&fresh, path)
+    });
+    if written.is_err() {
+        // What is left of it is of no use; that it cannot be removed either changes nothing.
+        let _ = fs::remove_file(&fresh);
+    }
+    written
 }

@@ -37,8 +37,8 @@
 //! # Where the time goes
 //! Spans of [`tracing`] at level debug, with the target `qwen3_embedding` and what lies below it,
 //! tell. While a model loads: `map` (its files opened and checked), `tokenizer`, `library` (the
-//! native one), `convert` (weights read, converted, fused), `build` (the native library's graphs)
-//! and `identify`. For each call: `tokenise`, `plan`, `forward` with the fields `rows`, `width` and
+//! native one), `convert` (weights read, converted, fused), `build` (the native library's graphs),
+//! at a first start `tune` ([`Tuning`]), and `identify`. For each call: `tokenise`, `plan`, `forward` with the fields `rows`, `width` and
 //! `tokens`, and `finish`; within `forward` a `pass` for each run of the native library, whose
 //! `rows` times `width` are the tokens that were computed. With MLX a `pass` ends when the device has
 //! its work, and `wait` is the time until its rows are there; the `pass` of the next batch of a call
@@ -54,7 +54,7 @@ compile_error!("checkpoints are little-endian and are copied as they are");
 
 mod backend;
 mod batch;
-#[cfg(feature = "onnx")]
+#[cfg(any(feature = "mlx", feature = "onnx"))]
 mod cache_dir;
 mod checkpoint;
 mod config;
@@ -84,6 +84,7 @@ mod vector;
 #[cfg(feature = "onnx")]
 pub use backend::Waiting;
 pub use backend::execution_provider::ExecutionProvider;
+pub use backend::tuning::{Choice, Choices, Origin, Tuning};
 pub use backend::{
     Backend, BackendChoice, BackendInfo, Device, DeviceKind, HiddenRows, MemoryUse, Peaks,
     Precision, Work,

@@ -47,7 +47,8 @@ fn a_table_line_a_fact() {
         } else {
             "provider     none"
         },
-        "precision    f32",
+        "precision    f32 (default)",
+        "batch        1024 tokens (default)",
         "fallback     none",
     ] {
         assert!(lines.contains(&line), "{line:?} is not in {lines:#?}");
@@ -70,6 +71,37 @@ fn the_execution_providers_of_the_library_are_listed_and_no_other_runs() {
         assert_eq!(outcome.code, 1, "{outcome:?}");
         assert!(outcome.stderr.contains(&refusal), "{}", outcome.stderr);
         assert!(outcome.stdout.is_empty());
+    }
+}
+
+#[test]
+fn what_is_asked_for_is_told_apart_from_a_default() {
+    let choices = |args: &[&str]| run(&[&["info", "--format", "json"], args].concat()).json();
+    let choices = |args: &[&str]| choices(args)["backend"]["choices"].clone();
+    let default = choices(&["--device", "cpu"]);
+    assert_eq!(default["precision"], "default");
+    assert_eq!(
+        default["batch_tokens"],
+        json!({"value": 1024, "origin": "default"})
+    );
+    let asked = choices(&[
+        "--device",
+        "cpu",
+        "--precision",
+        "f32",
+        "--max-batch-tokens",
+        "77",
+    ]);
+    assert_eq!(asked["precision"], "asked");
+    assert_eq!(
+        asked["batch_tokens"],
+        json!({"value": 77, "origin": "asked"})
+    );
+    #[cfg(feature = "onnx")]
+    {
+        assert_eq!(default["threads"]["origin"], "default");
+        let asked = choices(&["--device", "cpu", "--threads", "3"]);
+        assert_eq!(asked["threads"], json!({"value": 3, "origin": "asked"}));
     }
 }
 

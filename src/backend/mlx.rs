@@ -36,6 +36,7 @@ use std::path::Path;
 
 use super::admission::check_weights;
 use super::prefix_cache::PrefixCache;
+use super::tuning::{self, Outcome, Tuner};
 use super::{Backend, BackendInfo, DeviceKind, HiddenRows, MemoryUse, Peaks, Work};
 use crate::batch::TokenBatch;
 use crate::checkpoint::Checkpoint;
@@ -65,13 +66,15 @@ pub(super) struct Mlx {
 
 impl Mlx {
     /// Loads the model onto the device and in the precision that `info` names; keeps so many bytes
-    /// of prefixes. The limits are set for the process.
+    /// of prefixes. The limits are set for the process. On a GPU `tuner` decides what is left open:
+    /// on a processor this backend is for tests, and slow.
     pub(super) fn load(
         info: BackendInfo,
         config: &ModelConfig,
         checkpoint: &Checkpoint,
         prefix_bytes: usize,
         limits: Limits,
+        tuner: &Tuner,
     ) -> Result<Self> {
         let device = runtime::to_bridge(info.device);
         runtime::prepare(device, limits)?;
@@ -85,7 +88,7 @@ impl Mlx {
         };
         check_weights(MLX, weights.bytes()?, free)?;
         let token_bytes = Past::token_bytes(config, info.precision.size());
-        Ok(Self {
+        let mut loaded = Self {
             model: Some(Model {
                 qwen3: Qwen3::load(&weights, config)?,
                 config: config.clone(),
@@ -96,6 +99,31 @@ impl Mlx {
             ahead: None,
             info,
             process: std::process::id(),
+        };
+        if loaded.info.device == DeviceKind::Gpu {
+            let choices = loaded.info.choices;
+            loaded.info.choices = tuner.decide(choices, || loaded.measure())?;
+        }
+        Ok(loaded)
+    }
+
+    /// Measures whole passes.
+    fn measure(&mut self) -> Result<Outcome> {
+        let Some(model) = &self.model else {
+            return Ok(Outcome::default());
+        };
+        let vocabulary = model.config.vocab_size();
+        let default = self.info.choices.batch_tokens.value;
+        let batch_tokens = tuning::batch_tokens(default, |tokens| {
+            let batch = tuning::trial_batch(tokens, vocabulary)?;
+            self.forward(&batch).map(drop)
+        })?;
+        if let Some(model) = &mut self.model {
+            model.work = Work::default();
+        }
+        Ok(Outcome {
+            threads: None,
+            batch_tokens,
         })
     }
 

@@ -21,6 +21,7 @@ mod selection;
 mod session;
 mod side_by_side;
 mod threads;
+mod tune;
 mod weights;
 
 use std::cell::RefCell;
@@ -29,6 +30,7 @@ use std::path::PathBuf;
 
 use super::admission::{check_weights, run_admitted};
 use super::execution_provider::ExecutionProvider;
+use super::tuning::{Choices, Tuner};
 use super::{Backend, BackendInfo, Device, HiddenRows, MemoryUse, Peaks, Precision, Work};
 use crate::batch::TokenBatch;
 use crate::checkpoint::Checkpoint;
@@ -41,7 +43,7 @@ use maker::Maker;
 use model::Model;
 use providers::Provider;
 use threads::Threads;
-use weights::FloatWeights;
+use weights::{FloatWeights, Weights};
 
 pub(super) use foreign::Foreign;
 pub(super) use selection::{offered, probe};
@@ -82,25 +84,36 @@ pub(super) struct Onnx {
 }
 
 impl Onnx {
-    /// Builds the graph and loads the weights into it; keeps so many bytes of prefixes.
+    /// Builds the graph and loads the weights into it; keeps so many bytes of prefixes. On the
+    /// processor `tuner` decides what is left open.
     pub(super) fn load(
         info: BackendInfo,
         config: &ModelConfig,
         checkpoint: &Checkpoint,
         options: &Options,
         prefix_bytes: usize,
+        tuner: &Tuner,
     ) -> Result<Self> {
+        let tuning = Tuning {
+            tuner,
+            choices: info.choices,
+        };
         let library = library::load(options.library.as_deref())?;
         let loaded = match info.precision {
-            Dtype::Int8 => Loaded::int8(library, config, checkpoint, options)?,
+            Dtype::Int8 => Loaded::int8(library, config, checkpoint, options, tuning)?,
             precision => {
                 let kind = info.execution_provider.unwrap_or(ExecutionProvider::Cpu);
                 let provider = Provider::new(kind, precision, options);
-                Loaded::float(library, config, checkpoint, provider, options)?
+                Loaded::float(library, config, checkpoint, provider, options, tuning)?
             }
         };
         let second_try = info.precision != Dtype::F32;
         let measured = loaded.measured.map(|text| format!("; {text}"));
+        let threads = loaded.choices.threads.map(|choice| choice.value);
+        let options = &Options {
+            threads: threads.and_then(NonZeroUsize::new),
+            ..options.clone()
+        };
         Ok(Self {
             weight_bytes: loaded.weight_bytes,
             model: Some(loaded.model.keeping(prefix_bytes)),
@@ -108,6 +121,7 @@ impl Onnx {
             config: config.clone(),
             info: BackendInfo {
                 reason: info.reason + &measured.unwrap_or_default(),
+                choices: loaded.choices,
                 ..info
             },
             process: std::process::id(),
@@ -115,9 +129,31 @@ impl Onnx {
     }
 }
 
+/// What is left open, and what decides it.
+#[derive(Clone, Copy)]
+struct Tuning<'a> {
+    tuner: &'a Tuner,
+    choices: Choices,
+}
+
+impl Tuning<'_> {
+    fn decide<W: Weights>(self, maker: Maker<'_>, weights: &dyn Fn() -> W) -> Result<Choices> {
+        let mut provider = maker.provider.clone();
+        // A profile of the model is not to hold these.
+        provider.profile = None;
+        let maker = Maker {
+            provider: &provider,
+            ..maker
+        };
+        let measure = || tune::measure(maker, self.choices, weights);
+        self.tuner.decide(self.choices, measure)
+    }
+}
+
 /// A model and what is known of its weights.
 struct Loaded {
     model: Model,
+    choices: Choices,
     weight_bytes: usize,
     /// What was measured when the weights were quantised.
     measured: Option<String>,
@@ -130,8 +166,10 @@ impl Loaded {
         checkpoint: &Checkpoint,
         provider: Provider,
         options: &Options,
+        tuning: Tuning<'_>,
     ) -> Result<Self> {
         let threads = Threads::of(options)?;
+        let mut choices = tuning.choices;
         let precision = provider.weights();
         check_weights(ONNX, needed(checkpoint, precision), memory::available())?;
         let maker = Maker {
@@ -143,6 +181,9 @@ impl Loaded {
         let (weight_bytes, model) = match provider.kind {
             ExecutionProvider::Cpu => {
                 let weights = FloatWeights::shared(checkpoint, precision)?;
+                choices = tuning.decide(maker, &|| &weights)?;
+                let threads = &threads.chosen(choices);
+                let maker = Maker { threads, ..maker };
                 (weights.bytes(), Model::shared(maker, weights)?)
             }
             _ => {
@@ -152,6 +193,7 @@ impl Loaded {
         };
         Ok(Self {
             model,
+            choices,
             weight_bytes,
             measured: None,
         })
@@ -162,6 +204,7 @@ impl Loaded {
         config: &ModelConfig,
         checkpoint: &Checkpoint,
         options: &Options,
+        tuning: Tuning<'_>,
     ) -> Result<Self> {
         let threads = Threads::of(options)?;
         check_weights(ONNX, needed(checkpoint, Dtype::Int8), memory::available())?;
@@ -174,9 +217,13 @@ impl Loaded {
         };
         let mut int8 = Int8::load(checkpoint, maker, options.quantized_cache.clone())?;
         let weight_bytes = int8.store.bytes();
+        let choices = tuning.decide(maker, &|| int8.store.first(tune::FEW_LAYERS))?;
+        let threads = &threads.chosen(choices);
+        let maker = Maker { threads, ..maker };
         let model = Model::packed(maker, &mut int8.store, weight_bytes)?;
         Ok(Self {
             model: model.finished_by(int8.finish),
+            choices,
             weight_bytes,
             measured: Some(int8.summary),
         })
@@ -273,6 +320,7 @@ impl SecondTry {
                     &self.checkpoint,
                     &self.options,
                     0,
+                    &Tuner::off(),
                 )?)
             }
         };

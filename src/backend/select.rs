@@ -6,6 +6,9 @@ use super::execution_provider::ExecutionProvider;
 use super::mlx::{self, Mlx};
 #[cfg(feature = "onnx")]
 use super::onnx::{self, Foreign, Onnx};
+#[cfg(any(feature = "mlx", feature = "onnx"))]
+use super::tuning::Tuner;
+use super::tuning::{Choice, Choices, Tuning};
 use super::{Backend, BackendChoice, BackendInfo, Device, DeviceKind, Precision};
 use crate::checkpoint::Checkpoint;
 use crate::config::ModelConfig;
@@ -43,6 +46,8 @@ pub(crate) struct Request {
     pub(crate) precision: Precision,
     pub(crate) fallback: Fallback,
     pub(crate) prefixes: PrefixBytes,
+    pub(crate) batch_tokens: Option<usize>,
+    pub(crate) tuning: Tuning,
     #[cfg(feature = "mlx")]
     pub(crate) mlx: mlx::Limits,
     #[cfg(feature = "onnx")]
@@ -70,8 +75,40 @@ pub(crate) fn probe(request: &Request) -> Result<BackendInfo> {
             "accelerator",
             info.fallback.unwrap_or(info.reason),
         )),
-        _ => Ok(info),
+        _ => Ok(with_batch_tokens(info, request.batch_tokens)),
     }
+}
+
+/// As [`probe`], with what an earlier start of this model found on this machine.
+pub(crate) fn recall(request: &Request, config: &ModelConfig) -> Result<BackendInfo> {
+    let info = probe(request)?;
+    #[cfg(any(feature = "mlx", feature = "onnx"))]
+    return Ok(BackendInfo {
+        choices: tuner(request, &info, config).recall(info.choices),
+        ..info
+    });
+    #[cfg(not(any(feature = "mlx", feature = "onnx")))]
+    {
+        let _ = (&request.tuning, config);
+        Ok(info)
+    }
+}
+
+fn with_batch_tokens(info: BackendInfo, asked: Option<usize>) -> BackendInfo {
+    let default = info.choices.batch_tokens.value;
+    BackendInfo {
+        choices: Choices {
+            batch_tokens: Choice::new(asked, default),
+            ..info.choices
+        },
+        ..info
+    }
+}
+
+/// What decides for a checkpoint on the backend and device of `info`.
+#[cfg(any(feature = "mlx", feature = "onnx"))]
+fn tuner(request: &Request, info: &BackendInfo, config: &ModelConfig) -> Tuner {
+    Tuner::new(&request.tuning, info, config)
 }
 
 /// The execution providers of the ONNX Runtime library.
@@ -179,6 +216,8 @@ fn load(
     checkpoint: &Checkpoint,
 ) -> Result<Box<dyn Backend>> {
     let info = with_packing(info, checkpoint);
+    #[cfg(any(feature = "mlx", feature = "onnx"))]
+    let tuner = tuner(request, &info, config);
     match info.backend {
         #[cfg(feature = "mlx")]
         "mlx" => Ok(Box::new(Mlx::load(
@@ -187,6 +226,7 @@ fn load(
             checkpoint,
             request.prefixes.0,
             request.mlx,
+            &tuner,
         )?)),
         #[cfg(feature = "onnx")]
         "onnx" => Ok(Box::new(Onnx::load(
@@ -195,6 +235,7 @@ fn load(
             checkpoint,
             &request.onnx,
             request.prefixes.0,
+            &tuner,
         )?)),
         other => {
             let _ = (request.prefixes.0, config, checkpoint);

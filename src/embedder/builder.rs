@@ -11,22 +11,17 @@ use crate::backend::Waiting;
 #[cfg(feature = "onnx")]
 use crate::backend::execution_provider::ExecutionProvider;
 use crate::backend::select::{self, Fallback, PrefixBytes, Request};
-use crate::backend::{BackendChoice, BackendInfo, Device, DeviceKind, Precision};
+use crate::backend::tuning::Tuning;
+use crate::backend::{BackendChoice, BackendInfo, Device, Precision};
+use crate::config::ModelConfig;
 use crate::error::{Error, Result};
 use crate::fingerprint;
 #[cfg(feature = "hub")]
-use crate::hub::{Hub, Progress};
+use crate::hub::{Hub, Network, Progress};
 use crate::model::Pooling;
 use crate::onnx_file::OnnxModel;
 use crate::prompt::Prompt;
 use crate::tokenizer::SpecialTokens;
-
-/// Tokens of one forward pass on a processor, where more do not make a token cheaper, and cost caches
-/// and the requests that wait.
-const PROCESSOR_BATCH_TOKENS: usize = 1024;
-
-/// As above, on an accelerator.
-const ACCELERATOR_BATCH_TOKENS: usize = 4096;
 
 enum Source {
     Dir(PathBuf),
@@ -44,7 +39,6 @@ enum Source {
 pub struct EmbedderBuilder {
     source: Source,
     request: Request,
-    max_batch_tokens: Option<usize>,
     onnx_file: Option<PathBuf>,
     pooling: Option<Pooling>,
 }
@@ -74,7 +68,6 @@ impl EmbedderBuilder {
         Self {
             source,
             request: Request::default(),
-            max_batch_tokens: None,
             onnx_file: None,
             pooling: None,
         }
@@ -124,8 +117,8 @@ impl EmbedderBuilder {
         self
     }
 
-    /// The threads that ONNX Runtime shares one operation among; one for each physical core
-    /// unless set.
+    /// The threads that ONNX Runtime shares one operation among. Without it: what [`Tuning`] found,
+    /// else one for each physical core.
     #[cfg(feature = "onnx")]
     pub fn threads(mut self, threads: NonZeroUsize) -> Self {
         self.request.onnx.threads = Some(threads);
@@ -197,11 +190,18 @@ impl EmbedderBuilder {
         self
     }
 
-    /// The most tokens of one forward pass, padding included, unless a single text is longer; 1,024
-    /// on a processor and 4,096 on an accelerator unless set. More is faster until the device is
-    /// full, and takes memory in proportion.
+    /// The most tokens of one forward pass, padding included, unless a single text is longer. Without
+    /// it: what [`Tuning`] found, else 1,024 on a processor and 4,096 on an accelerator. More is
+    /// faster until the device is full, and takes memory in proportion.
     pub fn max_batch_tokens(mut self, tokens: usize) -> Self {
-        self.max_batch_tokens = Some(tokens);
+        self.request.batch_tokens = Some(tokens);
+        self
+    }
+
+    /// Whether threads and the tokens of a batch are measured at a first start, where they are not
+    /// set; [`Tuning::Auto`] unless set. Vectors do not depend on it.
+    pub fn tuning(mut self, tuning: Tuning) -> Self {
+        self.request.tuning = tuning;
         self
     }
 
@@ -255,12 +255,25 @@ impl EmbedderBuilder {
         self
     }
 
-    /// What [`build`](Self::build) would run on, without touching the model.
+    /// What [`build`](Self::build) would run on, without loading the model or fetching it. Nothing
+    /// is measured: [`BackendInfo::choices`] are those of earlier starts, or the defaults.
     ///
     /// # Errors
     /// [`Error::BackendUnavailable`] as `build` would give it.
     pub fn probe(&self) -> Result<BackendInfo> {
-        select::probe(&self.request)
+        match self.checkpoint_config() {
+            Some(config) => select::recall(&self.request, &config),
+            None => select::probe(&self.request),
+        }
+    }
+
+    /// The configuration of a checkpoint that is on this machine.
+    fn checkpoint_config(&self) -> Option<ModelConfig> {
+        let dir = self.source.local()?;
+        match OnnxModel::find(&dir, self.onnx_file.as_deref(), self.pooling) {
+            Ok(None) => ModelConfig::from_file(&dir.join("config.json")).ok(),
+            _ => None,
+        }
     }
 
     /// The execution providers in the ONNX Runtime library that [`build`](Self::build) would load.
@@ -316,14 +329,10 @@ impl EmbedderBuilder {
                 weights: opened.weights,
             })
         })?;
-        let usual = match opened.backend.info().device {
-            DeviceKind::Cpu => PROCESSOR_BATCH_TOKENS,
-            DeviceKind::Gpu => ACCELERATOR_BATCH_TOKENS,
-        };
         let runner = Runner {
+            max_batch_tokens: opened.backend.info().choices.batch_tokens.value,
             backend: opened.backend,
             vocab_size: opened.config.vocab_size(),
-            max_batch_tokens: self.max_batch_tokens.unwrap_or(usual),
         };
         let tokenizer = opened.tokenizer;
         let encoder = Encoder {
@@ -347,6 +356,21 @@ struct Found {
 }
 
 impl Source {
+    /// The directory, if it is on this machine already.
+    fn local(&self) -> Option<PathBuf> {
+        match self {
+            Self::Dir(dir) => Some(dir.clone()),
+            #[cfg(feature = "hub")]
+            Self::Hub {
+                id, revision, hub, ..
+            } => {
+                let hub = hub.clone().network(Network::Forbidden);
+                let snapshot = hub.fetch(id, revision.as_deref(), &mut |_| {});
+                Some(snapshot.ok()?.dir)
+            }
+        }
+    }
+
     fn resolve(self) -> Result<Found> {
         match self {
             Self::Dir(dir) if dir.is_dir() => Ok(Found {

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, LazyLock, Mutex};
 use std::thread::{self, ThreadId};
 
-use crate::backend::{Backend, BackendInfo, DeviceKind, HiddenRows, MemoryUse, Work};
+use crate::backend::tuning::{Choice, Choices};
+use crate::backend::{Backend, BackendInfo, DeviceKind, HiddenRows, MemoryUse, Precision, Work};
 use crate::batch::TokenBatch;
 use crate::config::ModelConfig;
 use crate::dtype::Dtype;
@@ -62,17 +63,15 @@ impl Device {
         max_batch_tokens: usize,
     ) -> Result<Embedder> {
         let device = Arc::clone(self);
-        Embedder::from_dir(dir)
-            .max_batch_tokens(max_batch_tokens)
-            .build_over(move |config, _| {
-                device.note_thread();
-                Ok(Box::new(Fake {
-                    device,
-                    info: info(),
-                    work: Work::default(),
-                    hidden: config.hidden_size(),
-                }))
-            })
+        Embedder::from_dir(dir).build_over(move |config, _| {
+            device.note_thread();
+            Ok(Box::new(Fake {
+                device,
+                info: info(max_batch_tokens),
+                work: Work::default(),
+                hidden: config.hidden_size(),
+            }))
+        })
     }
 
     /// Batches wait before the gate from now on.
@@ -223,13 +222,17 @@ pub(super) fn tiny() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("models/tiny")
 }
 
-fn info() -> BackendInfo {
+fn info(max_batch_tokens: usize) -> BackendInfo {
     BackendInfo {
         backend: "fake",
         device: DeviceKind::Cpu,
         execution_provider: None,
         device_name: String::new(),
         precision: Dtype::F32,
+        choices: Choices {
+            batch_tokens: Choice::new(Some(max_batch_tokens), 0),
+            ..Choices::new(DeviceKind::Cpu, Precision::Auto, None)
+        },
         library_version: String::new(),
         library_path: String::new(),
         reason: "a test".to_owned(),

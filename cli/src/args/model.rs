@@ -1,11 +1,12 @@
 //! Which model runs, and on what.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::Args;
 #[cfg(feature = "onnx")]
 use qwen3_embedding::ExecutionProvider;
-use qwen3_embedding::{BackendChoice, Device, EmbedderBuilder, Pooling, Precision};
+use qwen3_embedding::{BackendChoice, Device, EmbedderBuilder, Pooling, Precision, Tuning};
 
 use super::choice::one_of;
 use super::memory::MemoryArgs;
@@ -80,6 +81,13 @@ pub(crate) struct ModelArgs {
     /// Element type to compute in; auto is f32 on a CPU, else 16 bits; int8 is for a CPU
     #[arg(long, value_parser = one_of(PRECISIONS), default_value = "auto")]
     precision: Precision,
+    /// Most tokens of one forward pass [default: measured at a model's first start, or 1024 on a
+    /// CPU and 4096 on an accelerator]
+    #[arg(long, value_name = "N")]
+    max_batch_tokens: Option<NonZeroUsize>,
+    /// Measure nothing at a model's first start, and use nothing that was measured
+    #[arg(long)]
+    no_tuning: bool,
     #[command(flatten)]
     memory: MemoryArgs,
     #[cfg(feature = "onnx")]
@@ -147,6 +155,12 @@ impl ModelArgs {
         #[cfg(feature = "onnx")]
         {
             builder = self.threads.apply(self.onnx.apply(builder));
+        }
+        if let Some(tokens) = self.max_batch_tokens {
+            builder = builder.max_batch_tokens(tokens.get());
+        }
+        if self.no_tuning {
+            builder = builder.tuning(Tuning::Off);
         }
         if let Some(file) = &self.onnx_file {
             builder = builder.onnx_file(file);

@@ -8,7 +8,8 @@ use qwen3_embedding::{EmbedderBuilder, Waiting};
 #[derive(Args, Clone)]
 #[command(next_help_heading = "Processor")]
 pub(crate) struct ThreadArgs {
-    /// Threads that ONNX Runtime shares one operation among [default: one for each physical core]
+    /// Threads that ONNX Runtime shares one operation among [default: measured at a model's
+    /// first start, or one for each physical core]
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
     /// Let those threads spin while they wait, which is faster and keeps cores busy with nothing

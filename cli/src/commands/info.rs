@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use qwen3_embedding::{BackendInfo, Checkpoint, EmbedderBuilder, ModelConfig, OnnxModel, Pooling};
 use serde::Serialize;
 
-use super::running::Running;
+use super::running::{Number, Running};
 use super::{table, write_json};
 use crate::args::{InfoArgs, ReportFormat};
 use crate::failure::Failure;
@@ -127,6 +127,7 @@ fn of_onnx(onnx: &OnnxModel, dir: &Path) -> Architecture {
 
 fn pairs(report: &Report<'_>) -> Vec<(&'static str, String)> {
     let (model, backend) = (&report.architecture, &report.backend);
+    let choices = &backend.choices;
     let directory = report.directory.map(|path| path.display().to_string());
     let megabytes = model.weight_bytes as f64 / 1e6;
     let offered = report.execution_providers.as_ref();
@@ -167,11 +168,29 @@ fn pairs(report: &Report<'_>) -> Vec<(&'static str, String)> {
             backend.execution_provider.unwrap_or("none").to_owned(),
         ),
         ("offered", offered.unwrap_or_else(|| "none".to_owned())),
-        ("precision", backend.precision.clone()),
+        (
+            "precision",
+            format!("{} ({})", backend.precision, choices.precision),
+        ),
+        ("threads", threads(choices.threads.as_ref())),
+        (
+            "batch",
+            format!(
+                "{} tokens ({})",
+                choices.batch_tokens.value, choices.batch_tokens.origin
+            ),
+        ),
         ("reason", backend.reason.to_owned()),
         ("fallback", backend.fallback.unwrap_or("none").to_owned()),
     ]);
     pairs
+}
+
+fn threads(number: Option<&Number>) -> String {
+    match number {
+        Some(Number { value, origin }) => format!("{value} ({origin})"),
+        None => "the library's own".to_owned(),
+    }
 }
 
 /// What an ONNX file does not tell.

@@ -1,6 +1,6 @@
 //! What runs, as results report it.
 
-use qwen3_embedding::BackendInfo;
+use qwen3_embedding::{BackendInfo, Choice, Choices};
 use serde::Serialize;
 
 /// The object `backend` of JSON output.
@@ -15,8 +15,44 @@ pub(crate) struct Running<'a> {
     pub(crate) precision: String,
     pub(crate) library_version: &'a str,
     pub(crate) library_path: &'a str,
+    pub(crate) choices: Chosen,
     pub(crate) reason: &'a str,
     pub(crate) fallback: Option<&'a str>,
+}
+
+/// What can be left open, and how it was decided: `asked`, `measured` at this start, `kept` from an
+/// earlier one, or `default`.
+#[derive(Serialize)]
+pub(crate) struct Chosen {
+    /// Null where the library has its own.
+    pub(crate) threads: Option<Number>,
+    pub(crate) batch_tokens: Number,
+    pub(crate) precision: String,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Number {
+    pub(crate) value: usize,
+    pub(crate) origin: String,
+}
+
+impl From<Choices> for Chosen {
+    fn from(choices: Choices) -> Self {
+        Self {
+            threads: choices.threads.map(Number::from),
+            batch_tokens: choices.batch_tokens.into(),
+            precision: choices.precision.to_string(),
+        }
+    }
+}
+
+impl From<Choice> for Number {
+    fn from(choice: Choice) -> Self {
+        Self {
+            value: choice.value,
+            origin: choice.origin.to_string(),
+        }
+    }
 }
 
 /// The library, its version, the device and what of the library computes, for a table.
@@ -48,6 +84,7 @@ impl<'a> From<&'a BackendInfo> for Running<'a> {
             precision: info.precision.to_string().to_lowercase(),
             library_version: &info.library_version,
             library_path: &info.library_path,
+            choices: info.choices.into(),
             reason: &info.reason,
             fallback: info.fallback.as_deref(),
         }

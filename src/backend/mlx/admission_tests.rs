@@ -9,7 +9,8 @@ use std::sync::Mutex;
 
 use super::ffi::bridge;
 use super::{Limits, Mlx};
-use crate::backend::{Backend, Device, Precision};
+use crate::backend::tuning::Tuner;
+use crate::backend::{Backend, Device, Precision, Work};
 use crate::batch::TokenBatch;
 use crate::checkpoint::Checkpoint;
 use crate::config::ModelConfig;
@@ -38,7 +39,15 @@ fn a_batch_is_split_until_it_fits_and_a_sequence_is_not() {
     let _turn = TURN.lock();
     let (config, checkpoint) = tiny();
     let info = super::probe(Device::Cpu, Precision::F32).unwrap();
-    let mut model = Mlx::load(info, &config, &checkpoint, 0, Limits::default()).unwrap();
+    let mut model = Mlx::load(
+        info,
+        &config,
+        &checkpoint,
+        0,
+        Limits::default(),
+        &Tuner::off(),
+    )
+    .unwrap();
 
     let sequences: Vec<Vec<u32>> = (1..=9)
         .map(|row| (0..20 + row).map(|i| (row * 131 + i * 17) % 1600).collect())
@@ -64,7 +73,14 @@ fn a_batch_is_split_until_it_fits_and_a_sequence_is_not() {
 
     let info = model.info().clone();
     let refused = with_bytes_left(1000, || {
-        Mlx::load(info, &config, &checkpoint, 0, Limits::default())
+        Mlx::load(
+            info,
+            &config,
+            &checkpoint,
+            0,
+            Limits::default(),
+            &Tuner::off(),
+        )
     });
     // Other tests hold and free arrays meanwhile, so what is left is not told to the byte.
     let text = refused.err().unwrap().to_string();
@@ -79,7 +95,15 @@ fn after_a_failed_operation_the_model_is_gone() {
     let _turn = TURN.lock();
     let (config, checkpoint) = tiny();
     let info = super::probe(Device::Cpu, Precision::F32).unwrap();
-    let mut model = Mlx::load(info, &config, &checkpoint, 0, Limits::default()).unwrap();
+    let mut model = Mlx::load(
+        info,
+        &config,
+        &checkpoint,
+        0,
+        Limits::default(),
+        &Tuner::off(),
+    )
+    .unwrap();
     let batch = TokenBatch::new(&[&[1, 2]], config.vocab_size()).unwrap();
     model.forward(&batch).unwrap();
     // A batch for a larger table: the gather refuses it, as a failing operation would.
@@ -92,4 +116,18 @@ fn after_a_failed_operation_the_model_is_gone() {
         model.forward(&batch).unwrap_err().to_string(),
         "MLX: forward: an earlier operation failed; load the model anew"
     );
+}
+
+#[test]
+fn measured_passes_are_not_counted_as_work() {
+    let _turn = TURN.lock();
+    let (config, checkpoint) = tiny();
+    let info = super::probe(Device::Cpu, Precision::F32).unwrap();
+    let tuner = Tuner::off();
+    let mut model = Mlx::load(info, &config, &checkpoint, 0, Limits::default(), &tuner).unwrap();
+    let measured = model.measure().unwrap();
+    assert_eq!(measured.threads, None);
+    let tokens = measured.batch_tokens;
+    assert!(tokens.is_none_or(|tokens| (512..=4096).contains(&tokens)));
+    assert_eq!(model.work(), Work::default());
 }

@@ -9,6 +9,7 @@ use tracing::{Event, Metadata, Subscriber};
 
 use super::admission_tests::{TURN, with_bytes_left};
 use super::{Limits, Mlx};
+use crate::backend::tuning::Tuner;
 use crate::backend::{Backend, Device, HiddenRows, Precision};
 use crate::batch::TokenBatch;
 use crate::checkpoint::Checkpoint;
@@ -19,7 +20,16 @@ fn tiny() -> Mlx {
     let config = ModelConfig::from_file(&dir.join("config.json")).unwrap();
     let checkpoint = Checkpoint::open(&dir, &config).unwrap();
     let info = super::probe(Device::Cpu, Precision::F32).unwrap();
-    Mlx::load(info, &config, &checkpoint, 1 << 20, Limits::default()).unwrap()
+    let tuner = Tuner::off();
+    Mlx::load(
+        info,
+        &config,
+        &checkpoint,
+        1 << 20,
+        Limits::default(),
+        &tuner,
+    )
+    .unwrap()
 }
 
 /// Four sequences of `width` tokens, of which all begin with the same five.

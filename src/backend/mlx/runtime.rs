@@ -4,6 +4,7 @@ use super::array::failed;
 use super::ffi::bridge::{self, DeviceKind as BridgeDevice};
 use super::limits::Limits;
 use crate::backend::admission::Attention;
+use crate::backend::tuning::Choices;
 use crate::backend::{BackendInfo, Device, DeviceKind, Precision};
 use crate::config::ModelConfig;
 use crate::dtype::Dtype;
@@ -44,6 +45,7 @@ pub(in crate::backend) fn probe(device: Device, precision: Precision) -> Result<
         device,
         execution_provider: None,
         precision: choose_precision(precision, device, &info.architecture),
+        choices: Choices::new(device, precision, None),
         device_name: info.name,
         library_version: version,
         library_path: bridge::library_path().map_err(|e| failed("library_path", e))?,

@@ -1,4 +1,6 @@
-//! One block of the model alone, from residual stream to residual stream.
+//! Blocks of the model alone, from residual stream to residual stream.
+
+use std::ops::Range;
 
 use ort::value::{Tensor, TensorRef};
 
@@ -18,21 +20,32 @@ pub(super) struct Layout {
     pub(super) tokens: usize,
 }
 
-/// A block with its weights.
+/// A block, or some that follow one another, with their weights.
 pub(super) struct Block<'a> {
     session: Session,
     config: &'a ModelConfig,
 }
 
 impl<'a> Block<'a> {
-    pub(super) fn new(maker: Maker<'a>, layer: usize, mut weights: impl Weights) -> Result<Self> {
+    /// One block.
+    pub(super) fn new(maker: Maker<'a>, layer: usize, weights: impl Weights) -> Result<Self> {
+        Self::stack(maker, Form::Whole, layer..layer + 1, weights)
+    }
+
+    /// Blocks in a form without a past.
+    pub(super) fn stack(
+        maker: Maker<'a>,
+        form: Form,
+        layers: Range<usize>,
+        mut weights: impl Weights,
+    ) -> Result<Self> {
         Ok(Self {
-            session: maker.session(&mut weights, Form::Whole, &Span::block(layer))?,
+            session: maker.session(&mut weights, form, &Span::blocks(layers))?,
             config: maker.config,
         })
     }
 
-    /// A stream `(sequences * tokens, hidden)` to the next block's.
+    /// A stream `(sequences * tokens, hidden)` to that of the block after.
     pub(super) fn run(&mut self, layout: Layout, stream: &[f32]) -> Result<Vec<f32>> {
         let Layout { sequences, tokens } = layout;
         let mut rope = Rope::new(self.config);

@@ -179,7 +179,7 @@ impl Sessions {
         let built = match form {
             Form::Many => &mut shared.many,
             Form::Long => &mut shared.long,
-            Form::Few | Form::Packed | Form::Whole => return Ok(&mut shared.few),
+            Form::Few | Form::Packed | Form::Whole | Form::Bulk => return Ok(&mut shared.few),
         };
         Ok(match built {
             Some(chain) => chain,

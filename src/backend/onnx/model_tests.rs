@@ -12,9 +12,10 @@ use super::model::{Model, PIECE, Route};
 use super::providers::Provider;
 use super::threads::Threads;
 use super::weights::FloatWeights;
-use super::{Loaded, Options};
-use crate::backend::HiddenRows;
+use super::{Loaded, Options, Tuning};
 use crate::backend::execution_provider::ExecutionProvider;
+use crate::backend::tuning::{Choices, Tuner};
+use crate::backend::{DeviceKind, HiddenRows, Precision};
 use crate::batch::TokenBatch;
 use crate::checkpoint::Checkpoint;
 use crate::config::ModelConfig;
@@ -74,7 +75,11 @@ fn load_int8(dir: &Path) -> (ModelConfig, Model) {
         ..Options::default()
     };
     let library = library::load(None).unwrap();
-    let loaded = Loaded::int8(library, &config, &checkpoint, &options).unwrap();
+    let tuning = Tuning {
+        tuner: &Tuner::off(),
+        choices: Choices::new(DeviceKind::Cpu, Precision::Int8, None),
+    };
+    let loaded = Loaded::int8(library, &config, &checkpoint, &options, tuning).unwrap();
     (config, loaded.model)
 }
 

@@ -2,8 +2,10 @@
 
 use super::library::{self, Library, unavailable};
 use super::providers::{self, Provider, TRIED};
+use super::threads::Threads;
 use super::{Options, failed};
 use crate::backend::execution_provider::ExecutionProvider;
+use crate::backend::tuning::Choices;
 use crate::backend::{BackendInfo, Device, DeviceKind, Precision};
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
@@ -34,6 +36,11 @@ pub(in crate::backend) fn probe(
         execution_provider: Some(choice.provider),
         device_name: String::new(),
         precision: resolve(precision, choice.provider)?,
+        choices: Choices::new(
+            choice.provider.device(),
+            precision,
+            Some(Threads::choice(options)?),
+        ),
         library_version: library.version.clone(),
         library_path: library.path.display().to_string(),
         reason: match precision {

@@ -1,11 +1,7 @@
 //! The threads of one operator: how many, what they do between, and where they run.
 
-use std::collections::BTreeSet;
-use std::num::NonZeroUsize;
-use std::path::Path;
-use std::{fs, thread};
-
 use super::Options;
+use crate::backend::tuning::{Choice, Choices, cores, usable};
 use crate::error::{Error, Result};
 
 /// What a thread of ONNX Runtime does between two pieces of work.
@@ -54,6 +50,39 @@ impl Threads {
         })
     }
 
+    /// How many the options ask for, else the default.
+    pub(super) fn choice(options: &Options) -> Result<Choice> {
+        let Self { count, pinned, .. } = Self::of(options)?;
+        let asked = options.threads.is_some() || !pinned.is_empty();
+        Ok(Choice::new(asked.then_some(count), count))
+    }
+
+    /// The same, as many as was decided.
+    pub(super) fn chosen(&self, choices: Choices) -> Self {
+        let count = choices.threads.map_or(self.count, |choice| choice.value);
+        self.with_count(count)
+    }
+
+    /// The same, but for their number.
+    pub(super) fn with_count(&self, count: usize) -> Self {
+        Self {
+            count,
+            ..self.clone()
+        }
+    }
+
+    /// The numbers that are worth a try, the default first: one for each core, all that the
+    /// processors have, half as many as cores.
+    pub(super) fn candidates(&self) -> Vec<usize> {
+        let mut candidates = vec![self.count];
+        for count in [usable(), self.count / 2] {
+            if count > 0 && !candidates.contains(&count) {
+                candidates.push(count);
+            }
+        }
+        candidates
+    }
+
     /// The processors as ONNX Runtime reads them: counted from 1, none for the calling thread.
     pub(super) fn affinities(&self) -> Option<String> {
         let processors = self.pinned.iter().map(|cpu| (cpu + 1).to_string());
@@ -65,24 +94,16 @@ impl Threads {
 /// One for each physical core, but no more than the process may use at once. ONNX Runtime's own
 /// default would also pin its threads to cores, which in a database belong to others.
 fn default_count() -> usize {
-    let usable = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    match cores(Path::new("/sys/devices/system/cpu")) {
-        0 => usable,
-        cores => usable.min(cores),
+    match (usable(), cores()) {
+        (usable, 0) => usable,
+        (usable, cores) => usable.min(cores),
     }
-}
-
-/// Physical cores: groups of CPUs that are threads of one another. 0 where the system does not say.
-fn cores(cpus: &Path) -> usize {
-    let folders = fs::read_dir(cpus).into_iter().flatten().flatten();
-    let siblings = folders.filter_map(|cpu| {
-        fs::read_to_string(cpu.path().join("topology/thread_siblings_list")).ok()
-    });
-    siblings.collect::<BTreeSet<_>>().len()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroUsize;
+
     use super::*;
 
     fn threads(count: Option<usize>, pinned: &[usize]) -> Result<Threads, String> {
@@ -112,24 +133,5 @@ mod tests {
             threads(Some(2), &[0, 5]).unwrap_err(),
             "pin_threads: expected a processor for each of 1 threads, found 2 processors"
         );
-    }
-
-    #[test]
-    fn threads_of_one_core_count_once() {
-        let cpus = tempfile::tempdir().unwrap();
-        for (cpu, siblings) in [
-            ("cpu0", "0,2"),
-            ("cpu1", "1,3"),
-            ("cpu2", "0,2"),
-            ("cpu3", "1,3"),
-        ] {
-            let topology = cpus.path().join(cpu).join("topology");
-            fs::create_dir_all(&topology).unwrap();
-            fs::write(topology.join("thread_siblings_list"), siblings).unwrap();
-        }
-        fs::create_dir(cpus.path().join("cpufreq")).unwrap();
-        assert_eq!(cores(cpus.path()), 2);
-        assert_eq!(cores(&cpus.path().join("missing")), 0);
-        assert!(default_count() >= 1);
     }
 }

@@ -92,6 +92,12 @@ impl FloatWeights {
 }
 
 impl Weights for FloatWeights {
+    fn take(&mut self, key: &str) -> Result<Weight> {
+        (&*self).take(key)
+    }
+}
+
+impl Weights for &FloatWeights {
     /// What is too large for f16 becomes infinite, and with it every vector, which is found out.
     fn take(&mut self, key: &str) -> Result<Weight> {
         let (array, dtype) = match &self.source {

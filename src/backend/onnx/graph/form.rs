@@ -55,10 +55,10 @@ impl Span {
         }
     }
 
-    /// One block, from residual stream to residual stream.
-    pub(in crate::backend::onnx) fn block(layer: usize) -> Self {
+    /// Some blocks, from residual stream to residual stream.
+    pub(in crate::backend::onnx) fn blocks(layers: Range<usize>) -> Self {
         Self {
-            layers: layer..layer + 1,
+            layers,
             embeds: false,
             pools: false,
         }
@@ -91,6 +91,9 @@ pub(in crate::backend::onnx) enum Form {
     Packed,
     /// Any batch, without a past, by a session that owns its weights. Attention stores its scores.
     Whole,
+    /// As [`Whole`](Self::Whole) with weights on the side that they have in [`Many`](Self::Many), to
+    /// measure that.
+    Bulk,
 }
 
 impl Form {
@@ -115,7 +118,7 @@ impl Form {
     pub(super) fn side(self) -> Side {
         match self {
             Self::Few | Self::Packed | Self::Whole => Side::Left,
-            Self::Many | Self::Long => Side::Right,
+            Self::Many | Self::Long | Self::Bulk => Side::Right,
         }
     }
 

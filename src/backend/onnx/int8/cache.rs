@@ -13,10 +13,9 @@
 mod reader;
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::path::PathBuf;
 
 use ort::value::Tensor as Array;
 use serde::{Deserialize, Serialize};
@@ -29,6 +28,7 @@ use crate::cache_dir;
 use crate::checkpoint::Checkpoint;
 use crate::config::ModelConfig;
 use crate::error::Result;
+use crate::file::write_atomically;
 
 const MAGIC: &[u8] = b"qwen3-embedding int8\n";
 
@@ -150,26 +150,4 @@ fn entry<T: array_file::Stored>(array: &Array<T>) -> Entry {
         shape: array.shape().iter().map(|&axis| axis as usize).collect(),
         checksum: array_file::checksum_of(array),
     }
-}
-
-/// Writes a file beside its place and moves it there: readers see all of it or nothing.
-pub(super) fn write_atomically(
-    path: &Path,
-    content: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
-) -> io::Result<()> {
-    static WRITES: AtomicU32 = AtomicU32::new(0);
-    let write = WRITES.fetch_add(1, Ordering::Relaxed);
-    let fresh = path.with_extension(format!("{}-{write}.tmp", std::process::id()));
-    path.parent().map_or(Ok(()), fs::create_dir_all)?;
-    let written = File::create(&fresh).and_then(|file| {
-        let mut out = BufWriter::with_capacity(1 << 20, file);
-        content(&mut out)?;
-        out.into_inner()?.sync_all()?;
-        fs::rename(&fresh, path)
-    });
-    if written.is_err() {
-        // What is left of it is of no use; that it cannot be removed either changes nothing.
-        let _ = fs::remove_file(&fresh);
-    }
-    written
 }

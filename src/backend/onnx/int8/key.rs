@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::cache::write_atomically;
 use crate::checkpoint::Checkpoint;
 use crate::config::ModelConfig;
 use crate::error::Result;
+use crate::file::write_atomically;
 
 /// Changes whenever the same checkpoint would give other weights or another file.
 const VERSION: &str = "1";

@@ -44,6 +44,20 @@ impl Store {
         self.weights.iter()
     }
 
+    /// A copy of the weights of the first `layers` blocks.
+    pub(in crate::backend::onnx) fn first(&self, layers: usize) -> Self {
+        let prefixes: Vec<String> = (0..layers)
+            .map(|layer| format!("layers.{layer}."))
+            .collect();
+        let of_these = |key: &str| prefixes.iter().any(|prefix| key.starts_with(prefix));
+        let weights = self.iter().filter(|(key, _)| of_these(key));
+        Self {
+            weights: weights
+                .map(|(key, weight)| (key.clone(), weight.clone()))
+                .collect(),
+        }
+    }
+
     /// Bytes of all arrays that have not been taken.
     pub(in crate::backend::onnx) fn bytes(&self) -> usize {
         self.weights.values().map(QuantizedWeight::bytes).sum()
