@@ -126,9 +126,9 @@ cache: they are dropped from it, where the system allows that, and the bytes tha
 disk say whether it was so. A warm one follows another start.
 
 Parts: process (up to main), map (the model's files opened and checked), library (the native one
-loaded), convert (weights read, converted, fused), build (the native library's graphs), tokenizer
-(read beside these: what it takes longer than they), identify (the space's fingerprint), other, and
-first vector (one short text).
+loaded), convert (weights read, converted, fused), build (the native library's graphs), tune
+(threads and batches measured, once a machine), tokenizer (read beside these: what it takes longer
+than they), identify (the space's fingerprint), other, and first vector (one short text).
 
 Example:
   qwen3-embed bench start --model DIR --precision int8")]

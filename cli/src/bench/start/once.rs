@@ -14,12 +14,13 @@ use crate::output::Output;
 use crate::spans::Collector;
 
 /// The library's spans while a model loads, in the order in which they come.
-pub(super) const PARTS: [&str; 6] = [
+pub(super) const PARTS: [&str; 7] = [
     "map",
     "tokenizer",
     "library",
     "convert",
     "build",
+    "tune",
     "identify",
 ];
 
