@@ -76,8 +76,8 @@ fn hand_written_queries_find_their_documents() {
             nearest(embedder, &set.query, &documents, 192) == 0
         };
         let right = sets.iter().filter(|set| found(embedder, set)).count();
-        // transformers in f32 finds 23; chance is 7.5, and fewer bits may turn a close decision.
-        let expected = if precision == Precision::F32 { 23 } else { 22 };
+        // transformers in f32 finds 26; chance is 7.5, and fewer bits may turn a close decision.
+        let expected = if precision == Precision::F32 { 26 } else { 25 };
         assert!(
             right >= expected,
             "{backend:?} {precision:?}: {right} of 30"

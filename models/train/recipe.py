@@ -64,5 +64,5 @@ WARM_UP = 30
 PHASES = [
     Phase(steps=3000, batches=2, rate=1e-3, embedding_rate=1.5e-3, shallow=True),
     Phase(steps=700, batches=2, rate=7e-4, embedding_rate=1e-3, shallow=True),
-    Phase(steps=80, batches=1, rate=3e-4, embedding_rate=5e-5, shallow=False),
+    Phase(steps=4000, batches=1, rate=7e-4, embedding_rate=3e-4, shallow=False),
 ]
