@@ -94,17 +94,17 @@ impl Onnx {
         prefix_bytes: usize,
         tuner: &Tuner,
     ) -> Result<Self> {
-        let tuning = Tuning {
+        let undecided = Undecided {
             tuner,
             choices: info.choices,
         };
         let library = library::load(options.library.as_deref())?;
         let loaded = match info.precision {
-            Dtype::Int8 => Loaded::int8(library, config, checkpoint, options, tuning)?,
+            Dtype::Int8 => Loaded::int8(library, config, checkpoint, options, undecided)?,
             precision => {
                 let kind = info.execution_provider.unwrap_or(ExecutionProvider::Cpu);
                 let provider = Provider::new(kind, precision, options);
-                Loaded::float(library, config, checkpoint, provider, options, tuning)?
+                Loaded::float(library, config, checkpoint, provider, options, undecided)?
             }
         };
         let second_try = info.precision != Dtype::F32;
@@ -131,12 +131,12 @@ impl Onnx {
 
 /// What is left open, and what decides it.
 #[derive(Clone, Copy)]
-struct Tuning<'a> {
+struct Undecided<'a> {
     tuner: &'a Tuner,
     choices: Choices,
 }
 
-impl Tuning<'_> {
+impl Undecided<'_> {
     fn decide<W: Weights>(self, maker: Maker<'_>, weights: &dyn Fn() -> W) -> Result<Choices> {
         let mut provider = maker.provider.clone();
         // A profile of the model is not to hold these.
@@ -166,10 +166,10 @@ impl Loaded {
         checkpoint: &Checkpoint,
         provider: Provider,
         options: &Options,
-        tuning: Tuning<'_>,
+        undecided: Undecided<'_>,
     ) -> Result<Self> {
         let threads = Threads::of(options)?;
-        let mut choices = tuning.choices;
+        let mut choices = undecided.choices;
         let precision = provider.weights();
         check_weights(ONNX, needed(checkpoint, precision), memory::available())?;
         let maker = Maker {
@@ -181,7 +181,7 @@ impl Loaded {
         let (weight_bytes, model) = match provider.kind {
             ExecutionProvider::Cpu => {
                 let weights = FloatWeights::shared(checkpoint, precision)?;
-                choices = tuning.decide(maker, &|| &weights)?;
+                choices = undecided.decide(maker, &|| &weights)?;
                 let threads = &threads.chosen(choices);
                 let maker = Maker { threads, ..maker };
                 (weights.bytes(), Model::shared(maker, weights)?)
@@ -204,7 +204,7 @@ impl Loaded {
         config: &ModelConfig,
         checkpoint: &Checkpoint,
         options: &Options,
-        tuning: Tuning<'_>,
+        undecided: Undecided<'_>,
     ) -> Result<Self> {
         let threads = Threads::of(options)?;
         check_weights(ONNX, needed(checkpoint, Dtype::Int8), memory::available())?;
@@ -217,7 +217,7 @@ impl Loaded {
         };
         let mut int8 = Int8::load(checkpoint, maker, options.quantized_cache.clone())?;
         let weight_bytes = int8.store.bytes();
-        let choices = tuning.decide(maker, &|| int8.store.first(tune::FEW_LAYERS))?;
+        let choices = undecided.decide(maker, &|| int8.store.first(tune::FEW_LAYERS))?;
         let threads = &threads.chosen(choices);
         let maker = Maker { threads, ..maker };
         let model = Model::packed(maker, &mut int8.store, weight_bytes)?;

@@ -14,6 +14,7 @@ use crate::backend::{Backend, Device, Precision, Work};
 use crate::batch::TokenBatch;
 use crate::checkpoint::Checkpoint;
 use crate::config::ModelConfig;
+use crate::error::Result;
 
 /// Held by a test that changes limits or loads a model.
 pub(in crate::backend) static TURN: Mutex<()> = Mutex::new(());
@@ -34,20 +35,17 @@ fn tiny() -> (ModelConfig, Checkpoint) {
     (config, checkpoint)
 }
 
+fn load(config: &ModelConfig, checkpoint: &Checkpoint) -> Result<Mlx> {
+    let info = super::probe(Device::Cpu, Precision::F32)?;
+    let (limits, tuner) = (Limits::default(), Tuner::off());
+    Mlx::load(info, config, checkpoint, 0, limits, &tuner)
+}
+
 #[test]
 fn a_batch_is_split_until_it_fits_and_a_sequence_is_not() {
     let _turn = TURN.lock();
     let (config, checkpoint) = tiny();
-    let info = super::probe(Device::Cpu, Precision::F32).unwrap();
-    let mut model = Mlx::load(
-        info,
-        &config,
-        &checkpoint,
-        0,
-        Limits::default(),
-        &Tuner::off(),
-    )
-    .unwrap();
+    let mut model = load(&config, &checkpoint).unwrap();
 
     let sequences: Vec<Vec<u32>> = (1..=9)
         .map(|row| (0..20 + row).map(|i| (row * 131 + i * 17) % 1600).collect())
@@ -71,17 +69,7 @@ fn a_batch_is_split_until_it_fits_and_a_sequence_is_not() {
         "{text}"
     );
 
-    let info = model.info().clone();
-    let refused = with_bytes_left(1000, || {
-        Mlx::load(
-            info,
-            &config,
-            &checkpoint,
-            0,
-            Limits::default(),
-            &Tuner::off(),
-        )
-    });
+    let refused = with_bytes_left(1000, || load(&config, &checkpoint));
     // Other tests hold and free arrays meanwhile, so what is left is not told to the byte.
     let text = refused.err().unwrap().to_string();
     assert!(
@@ -94,16 +82,7 @@ fn a_batch_is_split_until_it_fits_and_a_sequence_is_not() {
 fn after_a_failed_operation_the_model_is_gone() {
     let _turn = TURN.lock();
     let (config, checkpoint) = tiny();
-    let info = super::probe(Device::Cpu, Precision::F32).unwrap();
-    let mut model = Mlx::load(
-        info,
-        &config,
-        &checkpoint,
-        0,
-        Limits::default(),
-        &Tuner::off(),
-    )
-    .unwrap();
+    let mut model = load(&config, &checkpoint).unwrap();
     let batch = TokenBatch::new(&[&[1, 2]], config.vocab_size()).unwrap();
     model.forward(&batch).unwrap();
     // A batch for a larger table: the gather refuses it, as a failing operation would.

@@ -15,7 +15,7 @@ use super::past::{self, Past};
 use super::peaks;
 use super::providers::Provider;
 use super::rope::Rope;
-use super::threads::Threads;
+use super::threads::{Threads, Waiting};
 use super::weights::{FloatWeights, Weights};
 use crate::backend::prefix_cache::PrefixCache;
 use crate::backend::{HiddenRows, Peaks, Work};
@@ -91,8 +91,7 @@ impl Model {
         weights: &mut W,
         bytes: usize,
     ) -> Result<Self> {
-        let most = maker.threads.count.min(maker.config.num_hidden_layers());
-        let parts = (bytes / LEAST_PART).clamp(1, most.min(MOST_PARTS));
+        let parts = parts(bytes, maker.config.num_hidden_layers(), maker.threads);
         let chain = Chain::in_parts(maker, weights, Form::Packed, parts)?;
         Self::new(maker, Sessions::Packed(chain))
     }
@@ -167,6 +166,16 @@ impl Model {
         self.work.ran(batch);
         Ok(given)
     }
+}
+
+/// How many sessions hold so many bytes of weights in so many layers.
+pub(super) fn parts(bytes: usize, layers: usize, threads: &Threads) -> usize {
+    let most = match threads.waiting {
+        Waiting::Sleep => threads.count.min(MOST_PARTS),
+        // Threads of one session that spin would hold up those of the next.
+        Waiting::Spin => 1,
+    };
+    (bytes / LEAST_PART).clamp(1, most.min(layers))
 }
 
 impl Sessions {

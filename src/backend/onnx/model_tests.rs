@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use super::graph::Form;
 use super::library;
 use super::maker::Maker;
-use super::model::{Model, PIECE, Route};
+use super::model::{Model, PIECE, Route, parts};
 use super::providers::Provider;
-use super::threads::Threads;
+use super::threads::{Threads, Waiting};
 use super::weights::FloatWeights;
-use super::{Loaded, Options, Tuning};
+use super::{Loaded, Options, Undecided};
 use crate::backend::execution_provider::ExecutionProvider;
 use crate::backend::tuning::{Choices, Tuner};
 use crate::backend::{DeviceKind, HiddenRows, Precision};
@@ -75,11 +75,11 @@ fn load_int8(dir: &Path) -> (ModelConfig, Model) {
         ..Options::default()
     };
     let library = library::load(None).unwrap();
-    let tuning = Tuning {
+    let undecided = Undecided {
         tuner: &Tuner::off(),
         choices: Choices::new(DeviceKind::Cpu, Precision::Int8, None),
     };
-    let loaded = Loaded::int8(library, &config, &checkpoint, &options, tuning).unwrap();
+    let loaded = Loaded::int8(library, &config, &checkpoint, &options, undecided).unwrap();
     (config, loaded.model)
 }
 
@@ -183,6 +183,24 @@ fn sessions_of_a_few_layers_each_equal_one_of_all() {
         }
         assert_eq!(parts.work().prefix_hits, 1);
     }
+}
+
+#[test]
+fn sessions_are_as_many_as_threads_up_to_four_unless_these_spin() {
+    let parts = |bytes, layers, threads, waiting| {
+        let options = Options {
+            threads: NonZeroUsize::new(threads),
+            waiting,
+            ..Options::default()
+        };
+        parts(bytes, layers, &Threads::of(&options).unwrap())
+    };
+    let sleep = |bytes, layers, threads| parts(bytes, layers, threads, Waiting::Sleep);
+    assert_eq!(sleep(7 << 20, 3, 2), 1);
+    assert_eq!(sleep(700 << 20, 28, 2), 2);
+    assert_eq!(sleep(700 << 20, 28, 16), 4);
+    assert_eq!(sleep(700 << 20, 3, 16), 3);
+    assert_eq!(parts(700 << 20, 28, 16, Waiting::Spin), 1);
 }
 
 #[test]
