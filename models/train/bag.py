@@ -75,5 +75,5 @@ def fitted(data):
 def token_meanings(data):
     """The teacher's vector of each token's text, in the student's dimensions."""
     texts = [data.tokenizer.decode([token]).strip() for token in range(SHAPE.vocab_size)]
-    vectors = Teacher().vectors(texts) @ data.rotation[:, : SHAPE.hidden_size]
+    vectors = Teacher().vectors(texts) @ data.rotation
     return vectors * SHAPE.hidden_size**0.5

@@ -24,6 +24,7 @@ class Data:
 
     def __init__(self):
         texts = read_texts()
+        last = torch.tensor([text["last"] for text in texts])
         self.count = len(texts)
         self.tokenizer = Tokenizer.from_file(str(WORK / "tokenizer.json"))
         self.eos = self.tokenizer.token_to_id("<|endoftext|>")
@@ -34,9 +35,14 @@ class Data:
         self._read([text["text"] for text in texts])
         teacher = torch.from_numpy(numpy.load(WORK / "teacher.npy")).float()
         self.teacher = torch.nn.functional.normalize(teacher, dim=-1)
-        self.rotation = principal_directions(self.teacher[~self.held_out])
-        self.targets = self.teacher @ self.rotation[:, : SHAPE.hidden_size]
         self.training = (~self.held_out).nonzero().squeeze(1)
+        self.last = last[self.training].nonzero().squeeze(1)
+        self.turn(principal_directions(self.teacher[self.training])[:, : SHAPE.hidden_size])
+
+    def turn(self, rotation):
+        """Aims at the teacher's vectors in these directions (384, D)."""
+        self.rotation = rotation
+        self.targets = self.teacher @ rotation
 
     def _read(self, texts):
         """The ids of all readings, one after the other; a query's are those after the shared prompt."""
@@ -95,10 +101,11 @@ class Data:
             numpy.save(path, k_means(self.targets[self.training, :CLUSTER_DIMENSIONS]).numpy())
         return torch.from_numpy(numpy.load(path))
 
-    def epoch(self, number, clusters):
-        """Steps of GROUPS groups of GROUP texts each; a group's texts are of one cluster."""
+    def epoch(self, number, clusters, places):
+        """Steps of GROUPS groups of GROUP texts each; a group's texts are of one cluster. `places` are those of the
+        texts among the ones for training."""
         random = torch.Generator().manual_seed(SEED + number)
-        shuffled = torch.randperm(len(clusters), generator=random)
+        shuffled = places[torch.randperm(len(places), generator=random)]
         together = shuffled[clusters[shuffled].argsort(stable=True)]
         groups = self.training[together[: len(together) // GROUP * GROUP]].view(-1, GROUP)
         groups = groups[torch.randperm(len(groups), generator=random)]
@@ -109,6 +116,13 @@ def principal_directions(vectors):
     """[384, 384], strongest direction first; not centred, so that cosines keep their meaning."""
     _, directions = torch.linalg.eigh(vectors.T @ vectors)
     return directions.flip(1)
+
+
+def directions_of(vectors, teacher):
+    """[384, D] of length 1 at right angles, in which the teacher's vectors are nearest to these: those that a trained
+    student was aimed at."""
+    left, _, right = torch.linalg.svd(teacher.T @ torch.nn.functional.normalize(vectors, dim=-1), full_matrices=False)
+    return left @ right
 
 
 def k_means(vectors, rounds=6):

@@ -52,6 +52,8 @@ class Phase:
     embedding_rate: float
     # Whether only the first layer attends to other tokens, which is five times cheaper.
     shallow: bool
+    # Whether it reads world/ and a share of the rest, not everything.
+    last: bool = False
 
     def factor(self, step):
         """Of the rates: a linear warm-up, then half a cosine down to nothing."""
@@ -65,4 +67,7 @@ PHASES = [
     Phase(steps=3000, batches=2, rate=1e-3, embedding_rate=1.5e-3, shallow=True),
     Phase(steps=700, batches=2, rate=7e-4, embedding_rate=1e-3, shallow=True),
     Phase(steps=4000, batches=1, rate=7e-4, embedding_rate=3e-4, shallow=False),
+    Phase(steps=1600, batches=1, rate=6e-4, embedding_rate=1e-3, shallow=False, last=True),
 ]
+# Of the texts that are not of world/, what the last phase reads.
+LAST_SHARE = 0.15

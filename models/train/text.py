@@ -1,10 +1,12 @@
 """Prepares the training text, from Debian packages with permissive licences and from lists: work/texts.jsonl.
 
 One text per line: the text, its role (query or document), its source, whether it is held out from training, and whether
-it is natural (not made from a template or a relation, nor a single word). What comes from one dictionary entry or one
-page is held out together, so that a held-out text has no sibling among the others.
+it is natural (not made from a template or a relation, nor a single word), and whether the last phase reads it: it reads all
+of world/ and a share of the rest. What comes from one dictionary entry or one page is held out together, so
+that a held-out text has no sibling among the others. With --last only what the last phase reads is written.
 """
 
+import argparse
 import gzip
 import html
 import json
@@ -17,8 +19,10 @@ from pathlib import Path
 from everyday import everyday
 from pieces import pieces
 from places import HERE, WORK
+from recipe import LAST_SHARE
 from relations import relations
 from wordnet import LONGEST, PHRASE, WORD, Wordnet
+from world import world
 
 SEED = 20250605
 HELD_OUT = 0.03
@@ -33,11 +37,16 @@ PACKAGES = {
     "freebsd-manpages": ("12.2-1", "BSD-2-Clause, BSD-4-Clause"),
 }
 
+WORLD = "world"
+
 # Manuals are long and much alike.
 MANUALS_KEPT = 0.4
 
 
 def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--last", action="store_true", help="write only what the last phase reads")
+    only_last = parser.parse_args().last
     random.seed(SEED)
     texts = Texts()
     wordnet = Wordnet(unpacked("wordnet-base"))
@@ -49,9 +58,11 @@ def main():
     texts.add("wordnet-base", relations(wordnet.nouns), natural=False)
     texts.add("everyday.txt", everyday(), natural=False)
     texts.add("pieces", pieces(texts.for_pieces()), natural=False)
+    texts.add(WORLD, world(), natural=False)
+    listed = [text for text in texts.listed if text["last"] or not only_last]
     with open(WORK / "texts.jsonl", "w", encoding="utf-8") as file:
-        file.writelines(json.dumps(text, ensure_ascii=False) + "\n" for text in texts.listed)
-    print(f"{len(texts.listed)} texts, {sum(text['held_out'] for text in texts.listed)} held out")
+        file.writelines(json.dumps(text, ensure_ascii=False) + "\n" for text in listed)
+    print(f"{len(listed)} texts, {sum(text['held_out'] for text in listed)} held out")
 
 
 class Texts:
@@ -73,18 +84,24 @@ class Texts:
         print(f"{source}: {len(self.listed) - before} texts")
 
     def _add(self, source, group, role, text, natural):
-        held_out = zlib.crc32(f"{source} {group}".encode()) / 2**32 < HELD_OUT
+        held_out = share(f"{source} {group}") < HELD_OUT
         if held_out or self.barred.isdisjoint(runs(text)):
             natural = natural and not str(group).startswith((PHRASE, WORD))
-            self.listed.append(
-                {"text": text, "role": role, "source": source, "held_out": held_out, "natural": natural}
-            )
+            last = source == WORLD or share(f"{role} {text}") < LAST_SHARE
+            self.listed.append({
+                "text": text, "role": role, "source": source, "held_out": held_out, "natural": natural, "last": last,
+            })
 
     def for_pieces(self):
         return [
             text["text"] for text in self.listed
             if text["source"] == "wordnet-base" and text["natural"] and not text["held_out"]
         ]
+
+
+def share(name):
+    """A number from 0 to 1 that is always the same for a name."""
+    return zlib.crc32(name.encode()) / 2**32
 
 
 def runs(text):

@@ -1,16 +1,21 @@
-"""Trains the student: work/student.pt, log.csv. Run again, it resumes from the last checkpoint."""
+"""Trains the student: work/student.pt, log.csv. Run again, it resumes from the last checkpoint.
 
+With --last it begins with models/tiny in place of the first phases, and runs the last one.
+"""
+
+import argparse
 import csv
 import time
 
 import torch
+from safetensors.torch import load_file
 
 import bag
-from data import Data, distillation_loss
+from data import Data, directions_of, distillation_loss
 from measure import spearman
-from places import HERE, WORK
+from places import HERE, TINY, WORK
 from recipe import GROUP, GROUPS, PHASES, SEED, SIMILARITY_WEIGHT, SIZES, WEIGHT_DECAY
-from student import Student
+from student import Student, multiplied_in
 
 CHECKPOINT = WORK / "student.pt"
 LOG = HERE / "log.csv"
@@ -23,9 +28,12 @@ COLUMNS = ["step", "texts", "seconds", "loss"] + [f"cosine_{size}" for size in S
 
 
 def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--last", action="store_true", help="begin with models/tiny, run the last phase")
+    only_last = parser.parse_args().last
     torch.manual_seed(SEED)
     run = Run(Data())
-    run.start_or_resume()
+    run.start_or_resume(only_last)
     run.train()
 
 
@@ -42,25 +50,41 @@ class Run:
         # Steps of all phases; batches and seconds so far.
         self.step, self.batch, self.seconds = 0, 0, 0.0
 
-    def start_or_resume(self):
+    def start_or_resume(self, only_last):
         if CHECKPOINT.exists():
             saved = torch.load(CHECKPOINT)
+            self.data.turn(saved["rotation"])
             self.student.load_state_dict(saved["student"])
             self.optimizer.load_state_dict(saved["optimizer"])
             self.step, self.batch, self.seconds = saved["step"], saved["batch"], saved["seconds"]
             print(f"resumes at step {self.step}", flush=True)
             return
-        began = time.time()
-        bag.initialise(self.student, self.data)
-        self.seconds = time.time() - began
-        with open(LOG, "w", newline="") as file:
-            csv.writer(file).writerow(COLUMNS)
+        if only_last:
+            self.go_on_from(TINY)
+        else:
+            began = time.time()
+            bag.initialise(self.student, self.data)
+            self.seconds = time.time() - began
+            with open(LOG, "w", newline="") as file:
+                csv.writer(file).writerow(COLUMNS)
         self.save()
+
+    def go_on_from(self, folder):
+        """Its weights, the directions that they were aimed at, and the log of their run."""
+        weights = load_file(folder / "model.safetensors")
+        self.student.load_state_dict({name: weight.float() for name, weight in weights.items()})
+        with torch.no_grad():
+            parts = [encoded(self.student, self.data, self.data.own(rows)) for rows in self.data.training.split(1024)]
+        self.data.turn(directions_of(torch.cat(parts), self.data.teacher[self.data.training]))
+        self.step = sum(phase.steps for phase in PHASES if not phase.last)
+        with open(LOG, newline="") as file:
+            row = next(row for row in csv.reader(file) if row[0] == str(self.step))
+        self.batch, self.seconds = int(row[1]) // (GROUP * GROUPS), float(row[2])
 
     def save(self):
         state = {
             "student": self.student.state_dict(), "optimizer": self.optimizer.state_dict(),
-            "step": self.step, "batch": self.batch, "seconds": self.seconds,
+            "step": self.step, "batch": self.batch, "seconds": self.seconds, "rotation": self.data.rotation,
         }
         torch.save(state, CHECKPOINT.with_suffix(".new"))
         CHECKPOINT.with_suffix(".new").replace(CHECKPOINT)
@@ -69,7 +93,9 @@ class Run:
         if self.step >= sum(phase.steps for phase in PHASES):
             return
         logged = keep_log_until(self.step)
-        batches = Batches(self.data)
+        clusters = self.data.clusters()
+        all_batches = Batches(self.data, clusters, torch.arange(len(clusters)))
+        last_batches = Batches(self.data, clusters, self.data.last)
         loss, cosines = float("nan"), [float("nan")] * len(SIZES)
         began = time.time() - self.seconds
         first = 0
@@ -77,6 +103,7 @@ class Run:
             while self.step < first + phase.steps:
                 if self.step % MEASURE_EVERY == 0 and self.step > logged:
                     self.log(loss, cosines)
+                batches = last_batches if phase.last else all_batches
                 rows = [batches[self.batch + index] for index in range(phase.batches)]
                 loss, cosines = self.one_step(phase, self.step - first, rows)
                 self.step += 1
@@ -94,7 +121,7 @@ class Run:
         embedding, rest = self.optimizer.param_groups
         embedding["lr"], rest["lr"] = (rate * phase.factor(step) for rate in (phase.embedding_rate, phase.rate))
         readings = self.data.any(torch.cat(batches), torch.Generator().manual_seed(SEED + self.step))
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=multiplied_in() == torch.bfloat16):
             vectors = encoded(self.student, self.data, readings, phase.shallow)
         parts = [
             distillation_loss(part, *self.data.vectors(read), SIMILARITY_WEIGHT)
@@ -119,14 +146,14 @@ class Run:
 class Batches:
     """The batches of all epochs, one after the other."""
 
-    def __init__(self, data):
-        self.data, self.clusters = data, data.clusters()
-        self.number, self.epoch = 0, data.epoch(0, self.clusters)
+    def __init__(self, data, clusters, places):
+        self.data, self.texts = data, (clusters, places)
+        self.number, self.epoch = 0, self.data.epoch(0, *self.texts)
 
     def __getitem__(self, index):
         number, place = divmod(index, len(self.epoch))
         if number != self.number:
-            self.number, self.epoch = number, self.data.epoch(number, self.clusters)
+            self.number, self.epoch = number, self.data.epoch(number, *self.texts)
         return self.epoch[place]
 
 
