@@ -2,10 +2,10 @@
 //! the keys and values of a prompt save, and memory by length.
 //!
 //! `QWEN3_BENCH_CHECKPOINT` names the checkpoint, `QWEN3_BENCH_THREADS` the threads (2),
-//! `QWEN3_BENCH_PRECISION` is `f32` or `int8`. Arguments choose among `times`, `plan`, `prefix` and
-//! `memory`. With `--serve` it answers on stdout, in milliseconds
-//! of the clock and of the processor, each line `ROWS TOKENS` of stdin: so
-//! `benches/hand_written.py` takes turns with it.
+//! `QWEN3_BENCH_PRECISION` is `f32` or `int8`. Arguments choose among `times`, `plan`, `prefix`,
+//! `memory` and `long`, a text of 32,768 tokens, which runs only when it is named. With `--serve` it
+//! answers on stdout, in milliseconds of the clock and of the processor, each line `ROWS TOKENS` of
+//! stdin: so `benches/hand_written.py` takes turns with it.
 #![allow(missing_docs, reason = "a program")]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a program")]
 
@@ -52,7 +52,7 @@ fn main() {
     let chosen: Vec<String> = std::env::args().skip(1).collect();
     let all = !chosen
         .iter()
-        .any(|name| ["times", "plan", "prefix", "memory"].contains(&name.as_str()));
+        .any(|name| ["times", "plan", "prefix", "memory", "long"].contains(&name.as_str()));
     let wants = |name: &str| all || chosen.iter().any(|other| other == name);
     if wants("times") {
         times(&mut embedder);
@@ -65,7 +65,11 @@ fn main() {
         kept_prompt(&mut embedder);
     }
     if wants("memory") {
-        memory(&mut embedder);
+        memory(&mut embedder, &[16, 2048, 8192]);
+    }
+    // Takes a good part of an hour with all layers, so only when it is named.
+    if chosen.iter().any(|name| name == "long") {
+        memory(&mut embedder, &[32_768]);
     }
 }
 
@@ -230,10 +234,10 @@ fn clock() -> f64 {
     BEGAN.elapsed().as_secs_f64() * 1e3
 }
 
-fn memory(embedder: &mut Embedder) {
+fn memory(embedder: &mut Embedder, lengths: &[usize]) {
     println!("\none text: peak and then resident memory, less that of the weights");
     let weights = weights(embedder);
-    for tokens in [16, 2048, 8192] {
+    for &tokens in lengths {
         // Resets the peak.
         let _ = std::fs::write("/proc/self/clear_refs", "5");
         let text = batch(embedder, 1, tokens);

@@ -64,6 +64,26 @@ impl Dtype {
         }
     }
 
+    /// Appends the elements of `bytes`, as [`decode`](Self::decode) gives them, each as `convert`
+    /// makes it: in loops that a compiler makes vectors of, as it does not of single pushes.
+    pub(crate) fn append<T>(self, bytes: &[u8], to: &mut Vec<T>, convert: impl Fn(f32) -> T) {
+        let (quads, pairs) = (bytes.as_chunks().0, bytes.as_chunks().0);
+        match self {
+            Self::F32 => to.extend(quads.iter().map(|&b| convert(f32::from_le_bytes(b)))),
+            Self::F16 => {
+                let values = pairs.iter().map(|&b| f16::from_le_bytes(b).to_f32());
+                to.extend(values.map(convert));
+            }
+            Self::Bf16 => {
+                let values = pairs.iter().map(|&b| bf16::from_le_bytes(b).to_f32());
+                to.extend(values.map(convert));
+            }
+            Self::U32 | Self::U8 | Self::Int8 => {
+                self.decode(bytes, |value| to.push(convert(value)));
+            }
+        }
+    }
+
     /// The type that a safetensors header calls `name`.
     pub(crate) fn from_safetensors(name: &str) -> Option<Self> {
         match name {
@@ -98,5 +118,23 @@ impl fmt::Display for Dtype {
             Self::U32 => "U32",
             Self::U8 => "U8",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn appended_elements_are_those_that_are_decoded_one_by_one() {
+        let bytes: Vec<u8> = (0..=255).flat_map(|high| [high ^ 0x5a, high]).collect();
+        let types = [Dtype::F32, Dtype::F16, Dtype::Bf16, Dtype::Int8, Dtype::U8];
+        for dtype in types.into_iter().chain([Dtype::U32]) {
+            let (mut each, mut all) = (Vec::new(), vec![0]);
+            dtype.decode(&bytes, |value| each.push(value.to_bits()));
+            dtype.append(&bytes, &mut all, f32::to_bits);
+            assert_eq!(all[1..], each, "{dtype}");
+            assert_eq!(each.len(), bytes.len() / dtype.size(), "{dtype}");
+        }
     }
 }

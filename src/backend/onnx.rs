@@ -5,6 +5,7 @@ mod foreign;
 mod graph;
 mod inputs;
 mod int8;
+mod large_pages;
 mod library;
 mod maker;
 mod memory;
@@ -171,7 +172,11 @@ impl Loaded {
         let threads = Threads::of(options)?;
         let mut choices = undecided.choices;
         let precision = provider.weights();
-        check_weights(ONNX, needed(checkpoint, precision), memory::available())?;
+        let needed = match provider.kind {
+            ExecutionProvider::Cpu => FloatWeights::shared_bytes(checkpoint, precision)?,
+            _ => FloatWeights::own_bytes(checkpoint, precision)?,
+        };
+        check_weights(ONNX, needed as u64, memory::available())?;
         let maker = Maker {
             library,
             config,
@@ -207,7 +212,8 @@ impl Loaded {
         undecided: Undecided<'_>,
     ) -> Result<Self> {
         let threads = Threads::of(options)?;
-        check_weights(ONNX, needed(checkpoint, Dtype::Int8), memory::available())?;
+        let needed = checkpoint.elements() * Dtype::Int8.size() as u64;
+        check_weights(ONNX, needed, memory::available())?;
         let provider = Provider::new(ExecutionProvider::Cpu, Dtype::Int8, options);
         let maker = Maker {
             library,
@@ -228,13 +234,6 @@ impl Loaded {
             measured: Some(int8.summary),
         })
     }
-}
-
-/// Bytes of all weights in this precision.
-fn needed(checkpoint: &Checkpoint, precision: Dtype) -> u64 {
-    checkpoint
-        .elements()
-        .saturating_mul(precision.size() as u64)
 }
 
 impl Backend for Onnx {

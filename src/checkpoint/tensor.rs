@@ -84,7 +84,7 @@ impl<'a> Tensor<'a> {
     pub fn to_f32(&self) -> Result<Vec<f32>> {
         let mut values = self.reserve(self.entry.len / self.dtype().size())?;
         self.for_each_window(|bytes| {
-            self.dtype().decode(bytes, |value| values.push(value));
+            self.dtype().append(bytes, &mut values, |value| value);
             Ok(())
         })?;
         Ok(values)

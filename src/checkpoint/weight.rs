@@ -81,11 +81,23 @@ impl Weight<'_> {
         })
     }
 
+    /// Appends all elements, each as `convert` makes it.
+    #[cfg(feature = "onnx")]
+    pub(crate) fn append<T>(&self, to: &mut Vec<T>, convert: impl Fn(f32) -> T) -> Result<()> {
+        match self.packed {
+            Some(_) => self.for_each(|value| to.push(convert(value))),
+            None => self.tensor.for_each_window(|window| {
+                self.tensor.dtype().append(window, to, &convert);
+                Ok(())
+            }),
+        }
+    }
+
     /// All elements; see [`Tensor::to_f32`].
     #[cfg(feature = "onnx")]
     pub(crate) fn to_f32(&self) -> Result<Vec<f32>> {
         let mut values = self.tensor.reserve(self.elements())?;
-        self.for_each(|value| values.push(value))?;
+        self.append(&mut values, |value| value)?;
         Ok(values)
     }
 }

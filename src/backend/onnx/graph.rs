@@ -11,7 +11,7 @@ use ort::value::TensorElementType;
 
 use super::failed;
 use super::ops::{Built, Ops, Value, outlet};
-use super::weights::Weights;
+use super::weights::{TABLE, Weights};
 use crate::config::ModelConfig;
 use crate::error::Result;
 use linear::{Input, Named};
@@ -90,10 +90,10 @@ impl<'a> Qwen3<'a> {
 
     /// `(T, hidden)`.
     fn embed_tokens(&mut self) -> Result<Value> {
-        let table = self.weight("embed_tokens.weight")?;
+        let table = self.weight(TABLE)?;
         self.add(|ops| match &table {
             Named::F32(table) => ops.gather(table, INPUT_IDS),
-            Named::F16(table) => {
+            Named::F16(table) | Named::Bf16(table) => {
                 let rows = ops.gather(table, INPUT_IDS)?;
                 ops.widened(&rows)
             }

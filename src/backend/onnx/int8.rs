@@ -13,6 +13,7 @@ mod store;
 use std::path::PathBuf;
 
 use super::maker::Maker;
+use super::weights::TABLE;
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
 use cache::Cache;
@@ -93,7 +94,7 @@ fn quantize(folding: &Folding<'_>, maker: Maker<'_>) -> Result<(String, Store)> 
     }
     if cosine < LEAST_COSINE {
         return Err(Error::NotQuantizable {
-            tensor: "embed_tokens.weight".to_owned(),
+            tensor: TABLE.to_owned(),
             reason: format!(
                 "expected vectors with a cosine of at least {LEAST_COSINE} to those in f32, found \
                  {cosine:.4} with {} groups of linear layers in f32",
@@ -101,7 +102,7 @@ fn quantize(folding: &Folding<'_>, maker: Maker<'_>) -> Result<(String, Store)> 
             ),
         });
     }
-    store.insert("embed_tokens.weight", table.into());
+    store.insert(TABLE, table.into());
     let summary = format!(
         "int8 weights and activations, {} of {} groups of linear layers in f32, cosine to f32 of at \
          least {cosine:.4} when quantised",

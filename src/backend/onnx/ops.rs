@@ -15,7 +15,7 @@ use ort::value::{
     TensorElementType, ValueType,
 };
 
-pub(super) use int8::QuantizedRows;
+pub(super) use int8::{QuantizedRows, weights_are_bytes};
 
 /// `Attention`, `RotaryEmbedding` and `RMSNormalization` came with this version.
 const OPSET: u32 = 23;

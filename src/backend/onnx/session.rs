@@ -107,10 +107,6 @@ pub(super) fn options(
         .with_memory_pattern(false)?
         .with_intra_threads(threads.count)?
         .with_intra_op_spinning(threads.waiting == Waiting::Spin)?;
-    let options = match int8_saturates() {
-        true => options.with_precise_qmm()?,
-        false => options,
-    };
     let options = match threads.affinities() {
         Some(list) => options.with_config_entry("session.intra_op_thread_affinities", list)?,
         None => options,
@@ -128,13 +124,4 @@ fn profile_of_a_session(prefix: &Path) -> PathBuf {
     let mut name = prefix.as_os_str().to_owned();
     name.push(format!("-{number}"));
     name.into()
-}
-
-/// Whether ONNX Runtime's faster way to multiply int8 loses sums beyond 16 bits: on x86 without
-/// VNNI. The exact way takes twice as long, and would be taken with VNNI too.
-fn int8_saturates() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return !(is_x86_feature_detected!("avx512vnni") || is_x86_feature_detected!("avxvnni"));
-    #[cfg(not(target_arch = "x86_64"))]
-    return false;
 }

@@ -6,17 +6,20 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use half::f16;
-use ort::memory::Allocator;
+use half::{bf16, f16};
 use ort::value::{DynValue, PrimitiveTensorElementType, Tensor as Array};
 
 use super::failed;
 use super::int8::Quantized;
+use super::large_pages;
 use super::ops::Stored;
 use super::side_by_side;
 use crate::checkpoint::{self, Checkpoint};
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
+
+/// The embedding table's key.
+pub(super) const TABLE: &str = "embed_tokens.weight";
 
 /// A weight as a graph reads it.
 pub(super) enum Weight {
@@ -24,6 +27,8 @@ pub(super) enum Weight {
     F32(Stored),
     /// As [`F32`](Self::F32).
     F16(Stored),
+    /// The embedding table, as the checkpoint has it.
+    Bf16(Stored),
     /// A linear layer, `(in, out)`.
     Int8(Quantized<i8>),
     /// The embedding table.
@@ -62,16 +67,17 @@ impl FloatWeights {
         let mut weights = weights.collect::<Result<Vec<_>>>()?;
         weights.sort_by_key(|(_, weight)| Reverse(weight.elements()));
         let arrays = side_by_side::each(&weights, |(key, weight)| {
-            let dtype = stored_as(weight, precision);
+            let dtype = shared_as(key, weight, precision);
             let array = match dtype {
                 Dtype::F16 => outside(weight, f16::from_f32)?,
+                Dtype::Bf16 => outside(weight, bf16::from_f32)?,
                 _ => outside(weight, |value| value)?,
             };
             Ok::<_, Error>(((*key).to_owned(), (Arc::new(array), dtype)))
         })?;
         Ok(Self {
             precision,
-            bytes: bytes(checkpoint, precision)?,
+            bytes: Self::shared_bytes(checkpoint, precision)?,
             source: Source::Shared(arrays.into_iter().collect()),
         })
     }
@@ -80,9 +86,19 @@ impl FloatWeights {
     pub(super) fn own(checkpoint: &Checkpoint, precision: Dtype) -> Result<Self> {
         Ok(Self {
             precision,
-            bytes: bytes(checkpoint, precision)?,
+            bytes: Self::own_bytes(checkpoint, precision)?,
             source: Source::Own(checkpoint.clone()),
         })
+    }
+
+    /// Bytes of what [`shared`](Self::shared) loads.
+    pub(super) fn shared_bytes(checkpoint: &Checkpoint, precision: Dtype) -> Result<usize> {
+        bytes(checkpoint, |key, weight| shared_as(key, weight, precision))
+    }
+
+    /// Bytes of what [`own`](Self::own) loads.
+    pub(super) fn own_bytes(checkpoint: &Checkpoint, precision: Dtype) -> Result<usize> {
+        bytes(checkpoint, |_, weight| stored_as(weight, precision))
     }
 
     /// Bytes of all arrays.
@@ -120,6 +136,7 @@ impl Weights for &FloatWeights {
         };
         Ok(match dtype {
             Dtype::F16 => Weight::F16(array),
+            Dtype::Bf16 => Weight::Bf16(array),
             _ => Weight::F32(array),
         })
     }
@@ -133,11 +150,22 @@ fn stored_as(weight: &checkpoint::Weight<'_>, precision: Dtype) -> Dtype {
     }
 }
 
-fn bytes(checkpoint: &Checkpoint, precision: Dtype) -> Result<usize> {
-    let weights = checkpoint.weights().map(|key| checkpoint.weight(key));
-    let sizes = weights.map(|weight| {
-        let weight = weight?;
-        Ok(weight.elements() * stored_as(&weight, precision).size())
+/// As [`stored_as`], but the embedding table keeps the half type that the checkpoint has it in: of
+/// its rows, those of a batch are widened when they are read.
+fn shared_as(key: &str, weight: &checkpoint::Weight<'_>, precision: Dtype) -> Dtype {
+    match (key, weight.tensor.dtype()) {
+        (TABLE, half @ (Dtype::F16 | Dtype::Bf16)) if weight.packed.is_none() => half,
+        _ => stored_as(weight, precision),
+    }
+}
+
+fn bytes(
+    checkpoint: &Checkpoint,
+    dtype: impl Fn(&str, &checkpoint::Weight<'_>) -> Dtype,
+) -> Result<usize> {
+    let sizes = checkpoint.weights().map(|key| {
+        let weight = checkpoint.weight(key)?;
+        Ok(weight.elements() * dtype(key, &weight).size())
     });
     sizes.sum()
 }
@@ -150,7 +178,8 @@ fn outside<T: PrimitiveTensorElementType + Debug + Clone + 'static>(
     let mut values = Vec::new();
     let reserved = values.try_reserve_exact(weight.elements());
     reserved.map_err(|error| failed("allocate", error))?;
-    weight.for_each(|value| values.push(convert(value)))?;
+    large_pages::ask_for(values.spare_capacity_mut());
+    weight.append(&mut values, convert)?;
     let array = Array::from_array((weight.shape(), values));
     Ok(array.map_err(|error| failed("weights", error))?.into_dyn())
 }
@@ -160,7 +189,7 @@ fn inside<T: PrimitiveTensorElementType + Debug>(
     weight: &checkpoint::Weight<'_>,
     convert: impl Fn(f32) -> T,
 ) -> Result<Array<T>> {
-    let array = Array::new(&Allocator::default(), weight.shape());
+    let array = large_pages::array(weight.shape());
     let mut array = array.map_err(|error| failed("allocate", error))?;
     let (_, out) = array.extract_tensor_mut();
     let mut places = out.iter_mut();
@@ -170,4 +199,31 @@ fn inside<T: PrimitiveTensorElementType + Debug>(
         }
     })?;
     Ok(array)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::ModelConfig;
+
+    #[test]
+    fn the_table_keeps_its_half_type_and_what_is_multiplied_does_not() {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/tiny");
+        let config = ModelConfig::from_file(&dir.join("config.json")).unwrap();
+        let checkpoint = Checkpoint::open(&dir, &config).unwrap();
+        super::super::library::load(None).unwrap();
+        let shared = FloatWeights::shared(&checkpoint, Dtype::F32).unwrap();
+        let mut weights = &shared;
+        assert!(matches!(weights.take(TABLE).unwrap(), Weight::Bf16(_)));
+        let linear = weights.take("layers.0.mlp.up_proj.weight").unwrap();
+        assert!(matches!(linear, Weight::F32(_)));
+        let table = config.vocab_size() * config.hidden_size();
+        let elements = checkpoint.elements() as usize;
+        assert_eq!(shared.bytes(), 4 * elements - 2 * table);
+        // A session of another device may have no kernel for it.
+        let own = FloatWeights::own(&checkpoint, Dtype::F32).unwrap();
+        assert_eq!(own.bytes(), 4 * elements);
+    }
 }

@@ -1,8 +1,8 @@
 //! Linear layers of f32, f16 or int8 weights, and the MLP of them.
 
-use super::super::ops::{Ops, QuantizedRows, Side, Stored, Value};
+use super::super::ops::{Ops, QuantizedRows, Side, Stored, Value, weights_are_bytes};
 use super::super::weights::Weight;
-use super::{LAST_TOKENS, POSITION_IDS, Qwen3, Rows};
+use super::{LAST_TOKENS, POSITION_IDS, Qwen3, Rows, failed};
 use crate::error::Result;
 
 /// Rows that linear layers read; quantised once, for the first of them that is int8.
@@ -26,6 +26,8 @@ impl Input {
 pub(super) enum Named {
     F32(Value),
     F16(Value),
+    /// The embedding table.
+    Bf16(Value),
     /// Integers and their scales.
     Quantized([Value; 2]),
 }
@@ -79,6 +81,10 @@ impl Qwen3<'_> {
                 });
             }
             Named::F16(weight) => return self.add(|ops| ops.half_linear(weight, &x.rows)),
+            Named::Bf16(weight) => {
+                let message = format!("expected {weight} in f32, f16 or int8, found bf16");
+                return Err(failed("graph", message));
+            }
         };
         let zero_points = self.zero_points(x.of)?;
         self.add(|ops| {
@@ -112,10 +118,17 @@ impl Qwen3<'_> {
             Ok(match weight {
                 Weight::F32(array) => Named::F32(ops.weight(key, array)?),
                 Weight::F16(array) => Named::F16(ops.weight(key, array)?),
-                Weight::Int8(int8) => Named::Quantized([
-                    ops.weight(key, Stored::Initializer(int8.values.upcast()))?,
-                    ops.weight(&scales, Stored::Initializer(int8.scales.upcast()))?,
-                ]),
+                Weight::Bf16(array) => Named::Bf16(ops.weight(key, array)?),
+                Weight::Int8(int8) => {
+                    let values = match weights_are_bytes() {
+                        true => int8.bytes()?.upcast(),
+                        false => int8.values.upcast(),
+                    };
+                    Named::Quantized([
+                        ops.weight(key, Stored::Initializer(values))?,
+                        ops.weight(&scales, Stored::Initializer(int8.scales.upcast()))?,
+                    ])
+                }
                 Weight::Int16(int16) => Named::Quantized([
                     ops.weight(key, Stored::Initializer(int16.values.upcast()))?,
                     ops.weight(&scales, Stored::Initializer(int16.scales.upcast()))?,

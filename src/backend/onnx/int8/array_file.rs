@@ -3,11 +3,13 @@
 use std::fmt::Debug;
 use std::io::{self, Read, Write};
 
-use ort::memory::Allocator;
+use bytemuck::Pod;
 use ort::value::{PrimitiveTensorElementType, Tensor as Array};
 use serde::{Deserialize, Serialize};
 
-/// Bytes converted at a time.
+use crate::backend::onnx::large_pages;
+
+/// Bytes read at a time: they are still in a near cache when they are summed.
 const CHUNK: usize = 1 << 16;
 
 /// Element types by name.
@@ -33,47 +35,28 @@ impl Element {
 }
 
 /// What an array in the file may hold.
-pub(super) trait Stored: PrimitiveTensorElementType + Debug + Copy {
+pub(super) trait Stored: PrimitiveTensorElementType + Debug + Pod {
     const ELEMENT: Element;
-    const SIZE: usize;
-    fn put(self, bytes: &mut [u8]);
-    fn take(bytes: &[u8]) -> Self;
 }
 
-macro_rules! stored {
-    ($type:ty, $element:ident) => {
-        impl Stored for $type {
-            const ELEMENT: Element = Element::$element;
-            const SIZE: usize = size_of::<Self>();
-
-            fn put(self, bytes: &mut [u8]) {
-                bytes.copy_from_slice(&self.to_le_bytes());
-            }
-
-            fn take(bytes: &[u8]) -> Self {
-                let mut array = [0; size_of::<Self>()];
-                array.copy_from_slice(bytes);
-                Self::from_le_bytes(array)
-            }
-        }
-    };
+impl Stored for f32 {
+    const ELEMENT: Element = Element::F32;
 }
-stored!(f32, F32);
-stored!(i8, Int8);
-stored!(i16, Int16);
+
+impl Stored for i8 {
+    const ELEMENT: Element = Element::Int8;
+}
+
+impl Stored for i16 {
+    const ELEMENT: Element = Element::Int16;
+}
 
 pub(super) fn write<T: Stored>(out: &mut impl Write, array: &Array<T>) -> io::Result<()> {
-    each_chunk(array, |bytes| out.write_all(bytes))
+    out.write_all(bytes(array))
 }
 
 pub(super) fn checksum_of<T: Stored>(array: &Array<T>) -> u64 {
-    let mut sum = Checksum::default();
-    // Nothing in it can fail.
-    let _ = each_chunk(array, |bytes| {
-        sum.add(bytes);
-        Ok(())
-    });
-    sum.0
+    checksum(bytes(array))
 }
 
 pub(super) fn checksum(bytes: &[u8]) -> u64 {
@@ -87,34 +70,20 @@ pub(super) fn read<T: Stored>(
     file: &mut impl Read,
     shape: &[usize],
 ) -> io::Result<(Array<T>, u64)> {
-    let array = Array::<T>::new(&Allocator::default(), shape);
+    let array = large_pages::array::<T>(shape);
     let mut array = array.map_err(io::Error::other)?;
-    let mut bytes = vec![0; CHUNK];
     let mut sum = Checksum::default();
-    for values in array.extract_tensor_mut().1.chunks_mut(CHUNK / T::SIZE) {
-        let bytes = &mut bytes[..values.len() * T::SIZE];
-        file.read_exact(bytes)?;
-        sum.add(bytes);
-        for (value, bytes) in values.iter_mut().zip(bytes.chunks_exact(T::SIZE)) {
-            *value = T::take(bytes);
-        }
+    let bytes: &mut [u8] = bytemuck::cast_slice_mut(array.extract_tensor_mut().1);
+    for chunk in bytes.chunks_mut(CHUNK) {
+        file.read_exact(chunk)?;
+        sum.add(chunk);
     }
     Ok((array, sum.0))
 }
 
-fn each_chunk<T: Stored>(
-    array: &Array<T>,
-    mut each: impl FnMut(&[u8]) -> io::Result<()>,
-) -> io::Result<()> {
-    let mut bytes = vec![0; CHUNK];
-    for values in array.extract_tensor().1.chunks(CHUNK / T::SIZE) {
-        let bytes = &mut bytes[..values.len() * T::SIZE];
-        for (value, bytes) in values.iter().zip(bytes.chunks_exact_mut(T::SIZE)) {
-            value.put(bytes);
-        }
-        each(bytes)?;
-    }
-    Ok(())
+/// As they are in memory: ONNX Runtime runs on little-endian machines only.
+fn bytes<T: Stored>(array: &Array<T>) -> &[u8] {
+    bytemuck::cast_slice(array.extract_tensor().1)
 }
 
 /// Sees any change of a word and any exchange of two; not meant against an attacker.

@@ -8,14 +8,12 @@
 
 use std::collections::BTreeMap;
 
-use ort::memory::Allocator;
-use ort::value::Tensor as Array;
-
 use super::matrix::{Matrix, Quantized, array, quantize_row};
 use super::plan::{Group, Plan};
 use super::rotation::Rotation;
 use super::store::{QuantizedWeight, Store, ones};
-use crate::backend::onnx::failed;
+use crate::backend::onnx::weights::TABLE;
+use crate::backend::onnx::{failed, large_pages};
 use crate::checkpoint::Checkpoint;
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
@@ -64,9 +62,9 @@ impl<'a> Folding<'a> {
     /// The embedding table, rotated, in 16 bits as in most checkpoints: an error of the table would
     /// pass through all layers. Also gives the rows of `ids` before they were quantised.
     pub(super) fn table(&self, ids: &[u32]) -> Result<(Quantized<i16>, Vec<f32>)> {
-        let weight = self.checkpoint.weight("embed_tokens.weight")?;
+        let weight = self.checkpoint.weight(TABLE)?;
         let (rows, hidden) = (self.config.vocab_size(), self.config.hidden_size());
-        let values = Array::<i16>::new(&Allocator::default(), [rows, hidden]);
+        let values = large_pages::array::<i16>([rows, hidden]);
         let mut values = values.map_err(|error| failed("allocate", error))?;
         let mut scales = array([rows], std::iter::repeat_n(f32::NAN, rows))?;
         let mut places = {

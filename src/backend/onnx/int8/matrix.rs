@@ -2,11 +2,10 @@
 
 use std::fmt::Debug;
 
-use ort::memory::Allocator;
 use ort::value::{PrimitiveTensorElementType, Tensor as Array};
 
 use super::rotation::Rotation;
-use crate::backend::onnx::failed;
+use crate::backend::onnx::{failed, large_pages};
 use crate::checkpoint::Weight;
 use crate::error::{Error, Result};
 
@@ -32,6 +31,19 @@ impl<T: PrimitiveTensorElementType + Debug> Clone for Quantized<T> {
             values: self.values.clone(),
             scales: self.scales.clone(),
         }
+    }
+}
+
+impl Quantized<i8> {
+    /// The values as bytes of which 128 is zero.
+    pub(in crate::backend::onnx) fn bytes(&self) -> ort::Result<Array<u8>> {
+        let (shape, values) = self.values.extract_tensor();
+        let mut bytes = large_pages::array::<u8>(shape.clone())?;
+        let places = bytes.extract_tensor_mut().1.iter_mut();
+        for (place, value) in places.zip(values) {
+            *place = value.cast_unsigned() ^ 0x80;
+        }
+        Ok(bytes)
     }
 }
 
@@ -169,11 +181,30 @@ pub(super) fn array<T: PrimitiveTensorElementType + Debug>(
     shape: impl AsRef<[usize]>,
     values: impl Iterator<Item = T>,
 ) -> Result<Array<T>> {
-    let allocator = Allocator::default();
-    let array = Array::<T>::new(&allocator, shape.as_ref());
+    let array = large_pages::array::<T>(shape.as_ref());
     let mut array = array.map_err(|error| failed("allocate", error))?;
     for (place, value) in array.extract_tensor_mut().1.iter_mut().zip(values) {
         *place = value;
     }
     Ok(array)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::onnx::library;
+
+    #[test]
+    fn bytes_are_the_values_and_128() {
+        library::load(None).unwrap();
+        let matrix = Matrix {
+            rows: 3,
+            columns: 2,
+            data: vec![1.0, -0.5, -1.0, 0.25, 0.0, 0.5],
+        };
+        let quantized = matrix.quantized_columns().unwrap();
+        let bytes = quantized.bytes().unwrap();
+        assert_eq!(bytes.extract_tensor().1, [255, 1, 1, 192, 128, 255]);
+        assert_eq!(bytes.shape(), quantized.values.shape());
+    }
 }

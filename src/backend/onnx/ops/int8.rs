@@ -5,6 +5,16 @@ use ort::operator::Attribute;
 
 use super::{CONTRIB, Ops, Value};
 
+/// Whether int8 weights stand in a graph as bytes of which 128 is zero, as rows do, and not as they
+/// are: on x86 without VNNI. There ONNX Runtime multiplies bytes by signed ones faster, but loses
+/// sums beyond 16 bits; bytes by bytes it multiplies exactly.
+pub(in crate::backend::onnx) fn weights_are_bytes() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return !(is_x86_feature_detected!("avx512vnni") || is_x86_feature_detected!("avxvnni"));
+    #[cfg(not(target_arch = "x86_64"))]
+    return false;
+}
+
 /// Rows in int8.
 pub(in crate::backend::onnx) struct QuantizedRows {
     bytes: Value,  // (T, in), 128 is zero
@@ -49,7 +59,8 @@ impl Ops {
         Ok(QuantizedRows { scales, ..rows })
     }
 
-    /// A linear layer of int8 weights `(in, out)`, each output with its scale.
+    /// A linear layer of int8 weights `(in, out)`, each output with its scale; see
+    /// [`weights_are_bytes`].
     pub(in crate::backend::onnx) fn linear_int8(
         &mut self,
         x: &QuantizedRows,
@@ -66,7 +77,10 @@ impl Ops {
         [weight, scales]: &[Value; 2],
     ) -> Result<Value> {
         let (one, zero) = (self.scalar("one", 1.0_f32)?, self.zero_point()?);
-        let inputs = [x.bytes.as_str(), weight, &one, scales, &zero];
+        let mut inputs = vec![x.bytes.as_str(), weight, &one, scales, &zero];
+        if weights_are_bytes() {
+            inputs.push(&zero);
+        }
         self.node_in(CONTRIB, "MatMulIntegerToFloat", &inputs, 1, vec![])
     }
 

@@ -1,0 +1,37 @@
+//! Memory for weights in large pages, where the system gives them when asked: a load spends most of
+//! its time on taking pages, and there are 512 times fewer of these.
+
+use std::fmt::Debug;
+
+use ort::memory::Allocator;
+use ort::value::{PrimitiveTensorElementType, Shape, Tensor};
+
+/// An array of ONNX Runtime's own memory.
+pub(super) fn array<T: PrimitiveTensorElementType + Debug>(
+    shape: impl Into<Shape>,
+) -> ort::Result<Tensor<T>> {
+    let mut array = Tensor::<T>::new(&Allocator::default(), shape)?;
+    ask_for(array.extract_tensor_mut().1);
+    Ok(array)
+}
+
+/// Asks for large pages behind memory that has not been touched yet. Nobody need answer: it is
+/// advice.
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code, reason = "advice on memory")]
+pub(super) fn ask_for<T>(memory: &mut [T]) {
+    /// A multiple of every size of a small page: ranges must begin with one.
+    const PAGE: usize = 1 << 16;
+
+    let range = memory.as_mut_ptr_range();
+    let begin = (range.start as usize).next_multiple_of(PAGE);
+    let end = range.end as usize / PAGE * PAGE;
+    if begin < end {
+        // SAFETY: the range lies within `memory`, and MADV_HUGEPAGE changes no byte of it
+        // (madvise(2): it enables transparent huge pages for the range).
+        unsafe { libc::madvise(begin as *mut libc::c_void, end - begin, libc::MADV_HUGEPAGE) };
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn ask_for<T>(_: &mut [T]) {}
