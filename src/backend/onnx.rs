@@ -5,7 +5,6 @@ mod foreign;
 mod graph;
 mod inputs;
 mod int8;
-mod large_pages;
 mod library;
 mod maker;
 mod memory;
@@ -13,6 +12,7 @@ mod model;
 #[cfg(test)]
 mod model_tests;
 mod ops;
+mod pages;
 mod past;
 mod peaks;
 mod placement;
@@ -108,6 +108,7 @@ impl Onnx {
                 Loaded::float(library, config, checkpoint, provider, options, undecided)?
             }
         };
+        pages::give_back();
         let second_try = info.precision != Dtype::F32;
         let measured = loaded.measured.map(|text| format!("; {text}"));
         let threads = loaded.choices.threads.map(|choice| choice.value);

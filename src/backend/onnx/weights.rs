@@ -11,8 +11,8 @@ use ort::value::{DynValue, PrimitiveTensorElementType, Tensor as Array};
 
 use super::failed;
 use super::int8::Quantized;
-use super::large_pages;
 use super::ops::Stored;
+use super::pages;
 use super::side_by_side;
 use crate::checkpoint::{self, Checkpoint};
 use crate::dtype::Dtype;
@@ -178,7 +178,7 @@ fn outside<T: PrimitiveTensorElementType + Debug + Clone + 'static>(
     let mut values = Vec::new();
     let reserved = values.try_reserve_exact(weight.elements());
     reserved.map_err(|error| failed("allocate", error))?;
-    large_pages::ask_for(values.spare_capacity_mut());
+    pages::ask_for(values.spare_capacity_mut());
     weight.append(&mut values, convert)?;
     let array = Array::from_array((weight.shape(), values));
     Ok(array.map_err(|error| failed("weights", error))?.into_dyn())
@@ -189,7 +189,7 @@ fn inside<T: PrimitiveTensorElementType + Debug>(
     weight: &checkpoint::Weight<'_>,
     convert: impl Fn(f32) -> T,
 ) -> Result<Array<T>> {
-    let array = large_pages::array(weight.shape());
+    let array = pages::array(weight.shape());
     let mut array = array.map_err(|error| failed("allocate", error))?;
     let (_, out) = array.extract_tensor_mut();
     let mut places = out.iter_mut();

@@ -7,7 +7,7 @@ use bytemuck::Pod;
 use ort::value::{PrimitiveTensorElementType, Tensor as Array};
 use serde::{Deserialize, Serialize};
 
-use crate::backend::onnx::large_pages;
+use crate::backend::onnx::pages;
 
 /// Bytes read at a time: they are still in a near cache when they are summed.
 const CHUNK: usize = 1 << 16;
@@ -70,7 +70,7 @@ pub(super) fn read<T: Stored>(
     file: &mut impl Read,
     shape: &[usize],
 ) -> io::Result<(Array<T>, u64)> {
-    let array = large_pages::array::<T>(shape);
+    let array = pages::array::<T>(shape);
     let mut array = array.map_err(io::Error::other)?;
     let mut sum = Checksum::default();
     let bytes: &mut [u8] = bytemuck::cast_slice_mut(array.extract_tensor_mut().1);

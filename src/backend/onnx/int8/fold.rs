@@ -13,7 +13,7 @@ use super::plan::{Group, Plan};
 use super::rotation::Rotation;
 use super::store::{QuantizedWeight, Store, ones};
 use crate::backend::onnx::weights::TABLE;
-use crate::backend::onnx::{failed, large_pages};
+use crate::backend::onnx::{failed, pages};
 use crate::checkpoint::Checkpoint;
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
@@ -64,7 +64,7 @@ impl<'a> Folding<'a> {
     pub(super) fn table(&self, ids: &[u32]) -> Result<(Quantized<i16>, Vec<f32>)> {
         let weight = self.checkpoint.weight(TABLE)?;
         let (rows, hidden) = (self.config.vocab_size(), self.config.hidden_size());
-        let values = large_pages::array::<i16>([rows, hidden]);
+        let values = pages::array::<i16>([rows, hidden]);
         let mut values = values.map_err(|error| failed("allocate", error))?;
         let mut scales = array([rows], std::iter::repeat_n(f32::NAN, rows))?;
         let mut places = {

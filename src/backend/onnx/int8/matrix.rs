@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use ort::value::{PrimitiveTensorElementType, Tensor as Array};
 
 use super::rotation::Rotation;
-use crate::backend::onnx::{failed, large_pages};
+use crate::backend::onnx::{failed, pages};
 use crate::checkpoint::Weight;
 use crate::error::{Error, Result};
 
@@ -38,7 +38,7 @@ impl Quantized<i8> {
     /// The values as bytes of which 128 is zero.
     pub(in crate::backend::onnx) fn bytes(&self) -> ort::Result<Array<u8>> {
         let (shape, values) = self.values.extract_tensor();
-        let mut bytes = large_pages::array::<u8>(shape.clone())?;
+        let mut bytes = pages::array::<u8>(shape.clone())?;
         let places = bytes.extract_tensor_mut().1.iter_mut();
         for (place, value) in places.zip(values) {
             *place = value.cast_unsigned() ^ 0x80;
@@ -181,7 +181,7 @@ pub(super) fn array<T: PrimitiveTensorElementType + Debug>(
     shape: impl AsRef<[usize]>,
     values: impl Iterator<Item = T>,
 ) -> Result<Array<T>> {
-    let array = large_pages::array::<T>(shape.as_ref());
+    let array = pages::array::<T>(shape.as_ref());
     let mut array = array.map_err(|error| failed("allocate", error))?;
     for (place, value) in array.extract_tensor_mut().1.iter_mut().zip(values) {
         *place = value;
