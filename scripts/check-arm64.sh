@@ -33,8 +33,9 @@ fail() {
 install_packages() {
     local missing=() package
     # No C++ compiler: this backend needs none.
-    for package in cargo-web rustc-web libstd-rust-web-dev:arm64 gcc-aarch64-linux-gnu gcc \
-        libc6-dev libc6:arm64 libstdc++6:arm64 qemu-user file python3-venv; do
+    for package in cargo-web rustc-web libstd-rust-web-dev:arm64 gcc-aarch64-linux-gnu \
+        libc6-dev-arm64-cross gcc libc6-dev libc6:arm64 libstdc++6:arm64 qemu-user file \
+        python3-venv; do
         [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] ||
             missing+=("$package")
     done
