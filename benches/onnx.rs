@@ -67,7 +67,7 @@ fn main() {
     if wants("memory") {
         memory(&mut embedder, &[16, 2048, 8192]);
     }
-    // Takes a good part of an hour with all layers, so only when it is named.
+    // Sixteen times the attention of 8,192 tokens, so only when it is named.
     if chosen.iter().any(|name| name == "long") {
         memory(&mut embedder, &[32_768]);
     }

@@ -1,9 +1,9 @@
 """Prepares the training text, from Debian packages with permissive licences and from lists: work/texts.jsonl.
 
-One text per line: the text, its role (query or document), its source, whether it is held out from training, and whether
-it is natural (not made from a template or a relation, nor a single word), and whether the last phase reads it: it reads all
-of world/ and a share of the rest. What comes from one dictionary entry or one page is held out together, so
-that a held-out text has no sibling among the others. With --last only what the last phase reads is written.
+One text per line: the text, its role (query or document), its source, whether it is held out from training, whether it
+is natural (not made from a template or a relation, nor a single word), and whether the last phase reads it, which reads
+all of world/ and a share of the rest. What comes from one dictionary entry or one page is held out together, so that a
+held-out text has no sibling among the others. With --last only what the last phase reads is written.
 """
 
 import argparse
@@ -37,6 +37,7 @@ PACKAGES = {
     "freebsd-manpages": ("12.2-1", "BSD-2-Clause, BSD-4-Clause"),
 }
 
+# The source that the last phase reads whole.
 WORLD = "world"
 
 # Manuals are long and much alike.

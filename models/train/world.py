@@ -1,6 +1,6 @@
 """Questions about the world and their answers, from world/*.txt: a fact a line, a question and two statements.
 
-The texts were written for this, by somebody who had not read sets.json. Each is read alone, with its neighbour and in
+The texts were written for this, by authors who had not read sets.json. Each is read alone, with its neighbour and in
 company: two statements of one fact make a longer text, and so do statements of two.
 """
 
