@@ -62,18 +62,20 @@ fn a_request_whose_body_is_on_its_way_is_still_answered() {
         b"POST /embed HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
           content-length: 15\r\n\r\n{\"inputs\"",
     );
+    let mut late = server.connect();
+    late.send(b"GET /ready HTTP/1.1\r\nhost: x\r\n");
     let mut watcher = server.connect();
-    watcher.send(b"GET /ready HTTP/1.1\r\nhost: x\r\n\r\n");
-    assert_eq!(watcher.answer().status, 200);
-    server.signal("TERM");
-    // The signal has arrived when an open connection says so.
-    let answer = loop {
-        watcher.send(b"GET /ready HTTP/1.1\r\nhost: x\r\n\r\n");
-        let answer = watcher.answer();
-        if answer.status != 200 {
-            break answer;
-        }
+    let mut is_open = || {
+        let sent = watcher.try_send(b"GET /ready HTTP/1.1\r\nhost: x\r\n\r\n");
+        let answer = sent.ok().and_then(|()| watcher.try_answer());
+        answer.is_some_and(|answer| !answer.headers.contains_key("connection"))
     };
+    assert!(is_open());
+    server.signal("TERM");
+    // The signal has arrived when an open connection is closed.
+    while is_open() {}
+    late.send(b"\r\n");
+    let answer = late.answer();
     assert_eq!(answer.status, 503);
     assert_eq!(answer.headers["connection"], "close");
     assert_eq!(
