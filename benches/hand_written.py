@@ -228,7 +228,7 @@ def ids(rows, tokens):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("program", nargs="+", help="benches/onnx.rs, built, and its arguments")
+    parser.add_argument("program", nargs=argparse.REMAINDER, help="benches/onnx.rs, built, and its arguments")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--cases", default="1x16,8x32,8x256", help="rows x tokens, with commas between")

@@ -10,7 +10,7 @@ mod linear;
 use ort::value::TensorElementType;
 
 use super::failed;
-use super::ops::{Built, Ops, Value, outlet};
+use super::ops::{Axis, Built, Ops, Value, outlet};
 use super::weights::{TABLE, Weights};
 use crate::config::ModelConfig;
 use crate::error::Result;
@@ -20,6 +20,7 @@ pub(super) use form::{
     COSINES, Form, INPUT_IDS, KEPT, KEY_POSITIONS, LAST_KEYS, LAST_TOKENS, POSITION_IDS, SINES,
     STREAM, Span, TOTAL_KEYS, past_names,
 };
+use form::{SEQUENCES, TOKENS};
 
 /// Which tokens a layer computes queries, output projection and MLP for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,20 +39,36 @@ pub(super) fn qwen3(
     span: &Span,
 ) -> Result<Built> {
     let mut graph = Qwen3::new(weights, config, form)?;
-    let mut x = match span.embeds {
+    let mut stream = Stream::from(match span.embeds {
         true => graph.embed_tokens()?,
         false => STREAM.to_owned(),
-    };
+    });
     for layer in span.layers.clone() {
         let last = span.pools && layer + 1 == span.layers.end;
-        x = graph.block(layer, &x, if last { Rows::Last } else { Rows::All })?;
+        stream = graph.block(layer, stream, if last { Rows::Last } else { Rows::All })?;
     }
-    if span.pools {
-        x = graph.normed(&x, "norm.weight")?;
-    }
-    let hidden = signed(config.hidden_size());
-    graph.outputs.insert(0, (x, vec![-1, hidden]));
+    let (x, rows) = match span.pools {
+        true => (
+            graph.normed_stream(stream, "norm.weight")?[0].clone(),
+            SEQUENCES,
+        ),
+        false => (graph.sum(&stream)?, TOKENS),
+    };
+    let hidden = Axis::Of(signed(config.hidden_size()));
+    graph.outputs.insert(0, (x, vec![rows, hidden]));
     graph.finish(span)
+}
+
+/// The residual stream, and what is still to be added to it.
+struct Stream {
+    x: Value,
+    update: Option<Value>,
+}
+
+impl From<Value> for Stream {
+    fn from(x: Value) -> Self {
+        Self { x, update: None }
+    }
 }
 
 struct Qwen3<'a> {
@@ -59,7 +76,7 @@ struct Qwen3<'a> {
     weights: &'a mut dyn Weights,
     config: &'a ModelConfig,
     form: Form,
-    outputs: Vec<(Value, Vec<i64>)>,
+    outputs: Vec<(Value, Vec<Axis>)>,
     queries_shape: Value,            // (B, L, H * D)
     keys_shape: Value,               // (B, L, KV * D)
     past_shape: Value,               // (B, 1, 1)
@@ -102,22 +119,39 @@ impl<'a> Qwen3<'a> {
     }
 
     /// `(T, hidden)` to itself, or to `(B, hidden)`.
-    fn block(&mut self, layer: usize, x: &str, rows: Rows) -> Result<Value> {
+    fn block(&mut self, layer: usize, stream: Stream, rows: Rows) -> Result<Stream> {
         let key = |name: &str| format!("layers.{layer}.{name}.weight");
         self.ops.set_scope(format!("layers.{layer}/"));
-        let normed = self.normed(x, &key("input_layernorm"))?;
-        let attended = self.self_attn(layer, &normed, rows)?;
+        let [normed, x] = self.normed_stream(stream, &key("input_layernorm"))?;
+        let update = Some(self.self_attn(layer, &normed, rows)?);
         let x = match rows {
-            Rows::All => x.to_owned(),
-            Rows::Last => self.add(|ops| ops.gather(x, LAST_TOKENS))?,
+            Rows::All => x,
+            Rows::Last => self.add(|ops| ops.gather(&x, LAST_TOKENS))?,
         };
-        let x = self.add(|ops| ops.add(&x, &attended))?;
 
-        let normed = self.normed(&x, &key("post_attention_layernorm"))?;
-        let transformed = self.mlp(layer, Input::new(normed, rows))?;
-        let x = self.add(|ops| ops.add(&x, &transformed))?;
+        let norm = key("post_attention_layernorm");
+        let [normed, x] = self.normed_stream(Stream { x, update }, &norm)?;
+        let update = Some(self.mlp(layer, Input::new(normed, rows))?);
         self.ops.set_scope("");
-        Ok(x)
+        Ok(Stream { x, update })
+    }
+
+    /// RMS norm of the stream, and the stream.
+    fn normed_stream(&mut self, stream: Stream, key: &str) -> Result<[Value; 2]> {
+        if let (Some(update), false) = (&stream.update, self.form.is_standard()) {
+            let weight = self.norm_weight(key)?;
+            let eps = self.config.rms_norm_eps();
+            return self.add(|ops| ops.add_and_rms_norm([&stream.x, update], &weight, eps));
+        }
+        let x = self.sum(&stream)?;
+        Ok([self.normed(&x, key)?, x])
+    }
+
+    fn sum(&mut self, Stream { x, update }: &Stream) -> Result<Value> {
+        match update {
+            Some(update) => self.add(|ops| ops.add(x, update)),
+            None => Ok(x.clone()),
+        }
     }
 
     /// RMS norm of each head of `(T, heads * D)`, as `(T, heads, D)`.
@@ -129,11 +163,16 @@ impl<'a> Qwen3<'a> {
 
     /// RMS norm over the last axis.
     fn normed(&mut self, x: &str, key: &str) -> Result<Value> {
-        let Named::F32(weight) = self.weight(key)? else {
-            return Err(failed("graph", format!("expected {key} in f32")));
-        };
+        let weight = self.norm_weight(key)?;
         let eps = self.config.rms_norm_eps();
         self.add(|ops| ops.rms_norm(x, &weight, eps))
+    }
+
+    fn norm_weight(&mut self, key: &str) -> Result<Value> {
+        match self.weight(key)? {
+            Named::F32(weight) => Ok(weight),
+            _ => Err(failed("graph", format!("expected {key} in f32"))),
+        }
     }
 
     fn heads(&self) -> [i64; 2] {

@@ -167,6 +167,24 @@ impl Ops {
         self.node("RMSNormalization", &[x, weight], attributes)
     }
 
+    /// As [`add`](Self::add) and then [`rms_norm`](Self::rms_norm) by ONNX Runtime's own operator: the
+    /// normed sum, and the sum.
+    pub(super) fn add_and_rms_norm(
+        &mut self,
+        [a, b]: [&str; 2],
+        weight: &str,
+        eps: f32,
+    ) -> Result<[Value; 2]> {
+        let op = "SkipSimplifiedLayerNormalization";
+        let [normed, sum] = [op, "Sum"].map(|kind| self.fresh(kind));
+        // Two outputs that training reads are left out.
+        let outputs = [&*normed, "", "", &*sum];
+        let attributes = vec![Attribute::new("epsilon", eps)?];
+        let node = Node::new(op, CONTRIB, &normed, [a, b, weight], outputs, attributes)?;
+        self.graph.add_node(node)?;
+        Ok([normed, sum])
+    }
+
     /// 0 in `shape` keeps an axis, -1 takes the rest.
     pub(super) fn reshape(&mut self, x: &str, shape: &[i64]) -> Result<Value> {
         let shape = self.constant(shape)?;
@@ -348,13 +366,34 @@ impl Attending<'_> {
     }
 }
 
-/// An input or output of the graph; -1 is an axis that differs from run to run.
-pub(super) fn outlet(name: &str, element: TensorElementType, shape: &[i64]) -> Outlet {
-    let axes = shape.len();
+/// An axis of an input or output of the graph.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Axis {
+    Of(i64),
+    /// Differs from run to run; in one run all axes of this name are equally long. ONNX Runtime can
+    /// tell then which arrays are, and plans a session in a quarter of the time.
+    Named(&'static str),
+}
+
+/// An input or output of the graph.
+pub(super) fn outlet(name: &str, element: TensorElementType, axes: &[Axis]) -> Outlet {
+    let sizes = axes.iter().map(|axis| match *axis {
+        Axis::Of(size) => size,
+        Axis::Named(_) => -1,
+    });
+    let mut names = axes.iter().filter_map(|axis| match *axis {
+        Axis::Of(_) => None,
+        Axis::Named(name) => Some(name),
+    });
+    // ONNX Runtime 1.31 gives what stands for the first axis to all that differ.
+    let name_of_all = match (names.next(), names.next()) {
+        (Some(name), None) => name,
+        _ => "",
+    };
     let tensor = ValueType::Tensor {
         ty: element,
-        shape: Shape::new(shape.iter().copied()),
-        dimension_symbols: SymbolicDimensions::empty(axes),
+        shape: Shape::new(sizes),
+        dimension_symbols: SymbolicDimensions::new(axes.iter().map(|_| name_of_all.to_owned())),
     };
     Outlet::new(name, tensor)
 }

@@ -7,7 +7,7 @@ use ort::value::{Tensor, TensorElementType};
 
 use super::failed;
 use super::library::Library;
-use super::ops::{Built, Ops, Side, Stored, outlet};
+use super::ops::{Axis, Built, Ops, Side, Stored, outlet};
 use super::providers::Provider;
 use super::session::Session;
 use super::threads::Threads;
@@ -74,6 +74,6 @@ fn rows(ops: &mut Ops, name: &str) -> ort::Result<String> {
 }
 
 fn finish(ops: Ops, y: &str) -> ort::Result<Built> {
-    let output = outlet(y, TensorElementType::Float32, &[SIZE as i64; 2]);
+    let output = outlet(y, TensorElementType::Float32, &[Axis::Of(SIZE as i64); 2]);
     ops.finish(vec![], vec![output])
 }

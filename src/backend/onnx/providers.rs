@@ -11,7 +11,7 @@ use ort::value::{Tensor, TensorElementType};
 
 use super::Options;
 use super::library::{self, Library};
-use super::ops::{Ops, Stored, outlet};
+use super::ops::{Axis, Ops, Stored, outlet};
 use super::placement::{Listener, Placement};
 use crate::backend::DeviceKind;
 use crate::backend::execution_provider::ExecutionProvider;
@@ -177,7 +177,7 @@ fn one_product() -> ort::Result<ort::editor::Model> {
     let mut ops = Ops::new()?;
     let weight = Tensor::<f32>::new(&ort::memory::Allocator::default(), [WIDTH, WIDTH])?;
     let weight = ops.weight("weight", Stored::Initializer(weight.upcast()))?;
-    let shape = [-1, WIDTH as i64];
+    let shape = [Axis::Named("T"), Axis::Of(WIDTH as i64)];
     let product = ops.linear_of_columns("x", &weight)?;
     let outlet = |name: &str| outlet(name, TensorElementType::Float32, &shape);
     Ok(ops.finish(vec![outlet("x")], vec![outlet(&product)])?.model)

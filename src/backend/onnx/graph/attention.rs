@@ -1,5 +1,6 @@
 //! The attention of one layer.
 
+use super::super::ops::Axis::{Named, Of};
 use super::super::ops::{Attending, Value};
 use super::linear::Input;
 use super::{
@@ -53,7 +54,8 @@ impl Qwen3<'_> {
     /// Puts the layer's past, repeated for each sequence, before its keys and values, and makes
     /// outputs `(1, kept, KV * D)` of the first of these.
     fn after_past(&mut self, layer: usize, both: &[Value; 2]) -> Result<[Value; 2]> {
-        let columns = signed(self.config.key_value_size());
+        let columns = Of(signed(self.config.key_value_size()));
+        let kept_shape = [Named("kept sequences"), Named("kept"), columns];
         let shape = self.past_shape.clone();
         let mut all = [Value::new(), Value::new()];
         for ((past, these), all) in past_names(layer).iter().zip(both).zip(&mut all) {
@@ -62,7 +64,7 @@ impl Qwen3<'_> {
                 *all = ops.concat([&past, these], 1)?;
                 ops.beginning(these, KEPT, 2)
             })?;
-            self.outputs.push((kept, vec![-1, -1, columns]));
+            self.outputs.push((kept, kept_shape.to_vec()));
         }
         Ok(all)
     }

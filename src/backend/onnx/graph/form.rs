@@ -4,9 +4,15 @@ use std::ops::Range;
 
 use ort::value::{Outlet, TensorElementType};
 
-use super::super::ops::{Side, outlet};
+use super::super::ops::Axis::{Named, Of};
+use super::super::ops::{Axis, Side, outlet};
 use super::signed;
 use crate::config::ModelConfig;
+
+/// All tokens of a run.
+pub(super) const TOKENS: Axis = Named("T");
+/// Sequences.
+pub(super) const SEQUENCES: Axis = Named("B");
 
 /// Token ids `(T)`.
 pub(in crate::backend::onnx) const INPUT_IDS: &str = "input_ids";
@@ -108,6 +114,12 @@ impl Form {
         self.has_past() || span.pools
     }
 
+    /// Whether it does without those operators of ONNX Runtime's own that do no more than standard
+    /// ones: an accelerator may lack them.
+    pub(super) fn is_standard(self) -> bool {
+        self == Self::Whole
+    }
+
     /// Whether attention stores no scores, if ONNX Runtime is new enough.
     pub(in crate::backend::onnx) fn is_grouped(self) -> bool {
         self == Self::Long
@@ -125,31 +137,31 @@ impl Form {
     /// What the graph reads, its weights apart.
     pub(super) fn inputs(self, config: &ModelConfig, span: &Span) -> Vec<Outlet> {
         use TensorElementType::{Float32, Int32, Int64};
-        let half = signed(config.head_dim() / 2);
+        let table = [Named("positions"), Of(signed(config.head_dim() / 2))];
         let first = match span.embeds {
-            true => outlet(INPUT_IDS, Int64, &[-1]),
-            false => outlet(STREAM, Float32, &[-1, signed(config.hidden_size())]),
+            true => outlet(INPUT_IDS, Int64, &[TOKENS]),
+            false => outlet(STREAM, Float32, &[TOKENS, Of(signed(config.hidden_size()))]),
         };
         let mut inputs = vec![
             first,
-            outlet(POSITION_IDS, Int64, &[-1, -1]),
-            outlet(COSINES, Float32, &[-1, half]),
-            outlet(SINES, Float32, &[-1, half]),
+            outlet(POSITION_IDS, Int64, &[SEQUENCES, Named("L")]),
+            outlet(COSINES, Float32, &table),
+            outlet(SINES, Float32, &table),
         ];
         if span.pools {
-            inputs.push(outlet(LAST_TOKENS, Int64, &[-1]));
+            inputs.push(outlet(LAST_TOKENS, Int64, &[SEQUENCES]));
         }
         if self.masks(span) {
-            inputs.push(outlet(KEY_POSITIONS, Int64, &[-1]));
+            inputs.push(outlet(KEY_POSITIONS, Int64, &[Named("S")]));
         }
         if self.has_past() {
-            let columns = signed(config.key_value_size());
+            let shape = [Of(1), Named("P"), Of(signed(config.key_value_size()))];
             let pasts = span.layers.clone().flat_map(past_names);
-            inputs.extend(pasts.map(|name| outlet(&name, Float32, &[1, -1, columns])));
-            inputs.push(outlet(KEPT, Int64, &[2]));
+            inputs.extend(pasts.map(|name| outlet(&name, Float32, &shape)));
+            inputs.push(outlet(KEPT, Int64, &[Of(2)]));
         }
         if self.is_grouped() {
-            inputs.push(outlet(LAST_KEYS, Int32, &[-1]));
+            inputs.push(outlet(LAST_KEYS, Int32, &[SEQUENCES]));
             inputs.push(outlet(TOTAL_KEYS, Int32, &[]));
         }
         inputs
