@@ -3,10 +3,11 @@
 import numpy
 import torch
 from tokenizers import Tokenizer
+from torch.nn.functional import kl_div
 
 from places import WORK
 from common import QUERY_PROMPT
-from recipe import CLUSTERS, GROUP, GROUPS, LONGEST, SEED, SHAPE, SIZES
+from recipe import CLUSTERS, GROUP, GROUPS, LONGEST, ORDER_TEMPERATURE, SEED, SHAPE, SIZES
 from teacher import read_texts
 
 # Dimensions in which texts are grouped: enough to tell topics apart.
@@ -136,14 +137,20 @@ def k_means(vectors, rounds=6):
     return nearest
 
 
-def distillation_loss(student, targets, teacher, similarity_weight):
-    """At every size: cosine to the teacher's vector, and the matrix of similarities to the teacher's."""
+def distillation_loss(student, targets, teacher, similarity_weight, order_weight=0.0):
+    """At every size: cosine to the teacher's vector, the matrix of similarities to the teacher's, and which texts of the
+    batch are nearest to each (the divergence of the softmax of its similarities from the teacher's)."""
     wanted = teacher @ teacher.T
+    itself = torch.eye(len(wanted), dtype=torch.bool)
+    nearness = lambda similarities: (similarities / ORDER_TEMPERATURE).masked_fill(itself, -1e4).log_softmax(-1)
+    order = nearness(wanted)
     losses, cosines = [], []
     for size in SIZES:
         vectors = torch.nn.functional.normalize(student[:, :size], dim=-1)
         cosine = (vectors * torch.nn.functional.normalize(targets[:, :size], dim=-1)).sum(-1).mean()
-        difference = (vectors @ vectors.T - wanted).square().mean()
-        losses.append(1 - cosine + similarity_weight * difference)
+        similarities = vectors @ vectors.T
+        difference = (similarities - wanted).square().mean()
+        divergence = kl_div(nearness(similarities), order, reduction="batchmean", log_target=True)
+        losses.append(1 - cosine + similarity_weight * difference + order_weight * divergence)
         cosines.append(cosine.item())
     return sum(losses) / len(losses), cosines

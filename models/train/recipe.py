@@ -40,6 +40,8 @@ BAG_EPOCHS, BAG_BATCH, BAG_RATE, BAG_SIMILARITY_WEIGHT = 5, 2048, 0.25, 2.0
 WEIGHT_DECAY = 0.01
 # Weight of the similarity matrices beside the cosines.
 SIMILARITY_WEIGHT = 10.0
+# Weight of the order of each text's neighbours, and the temperature at which the nearest count.
+ORDER_WEIGHT, ORDER_TEMPERATURE = 0.3, 0.05
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ PHASES = [
     Phase(steps=3000, batches=2, rate=1e-3, embedding_rate=1.5e-3, shallow=True),
     Phase(steps=700, batches=2, rate=7e-4, embedding_rate=1e-3, shallow=True),
     Phase(steps=4000, batches=1, rate=7e-4, embedding_rate=3e-4, shallow=False),
-    Phase(steps=1600, batches=1, rate=6e-4, embedding_rate=1e-3, shallow=False, last=True),
+    Phase(steps=1200, batches=1, rate=6e-4, embedding_rate=1e-3, shallow=False, last=True),
 ]
 # Of the texts that are not of world/, what the last phase reads.
 LAST_SHARE = 0.15

@@ -14,7 +14,7 @@ import bag
 from data import Data, directions_of, distillation_loss
 from measure import spearman
 from places import HERE, TINY, WORK
-from recipe import GROUP, GROUPS, PHASES, SEED, SIMILARITY_WEIGHT, SIZES, WEIGHT_DECAY
+from recipe import GROUP, GROUPS, ORDER_WEIGHT, PHASES, SEED, SIMILARITY_WEIGHT, SIZES, WEIGHT_DECAY
 from student import Student, multiplied_in
 
 CHECKPOINT = WORK / "student.pt"
@@ -124,7 +124,7 @@ class Run:
         with torch.autocast("cpu", torch.bfloat16, enabled=multiplied_in() == torch.bfloat16):
             vectors = encoded(self.student, self.data, readings, phase.shallow)
         parts = [
-            distillation_loss(part, *self.data.vectors(read), SIMILARITY_WEIGHT)
+            distillation_loss(part, *self.data.vectors(read), SIMILARITY_WEIGHT, ORDER_WEIGHT)
             for part, read in zip(vectors.chunk(len(batches)), readings.chunk(len(batches)))
         ]
         loss = sum(loss for loss, _ in parts) / len(parts)

@@ -15,21 +15,18 @@ JOINED = 2
 
 def world():
     """(fact, role, text)"""
-    facts = read_facts()
-    chance = random.Random(SEED)
-    for number, (question, first, second) in enumerate(facts):
-        yield number, "query", question
-        yield number, "document", first
-        yield number, "document", second
-        yield number, "document", " ".join(chance.sample([first, second], 2))
-        yield number, "document", f"{question} {chance.choice([first, second])}"
-        for _ in range(JOINED):
-            other = chance.choice(facts)
-            yield number, "document", f"{chance.choice([first, second])} {chance.choice(other[1:])}"
-            yield number, "query", f"{question} {other[0]}"
-
-
-def read_facts():
-    files = sorted((HERE / "world").glob("*.txt"))
-    lines = [line for file in files for line in file.read_text(encoding="utf-8").splitlines()]
-    return [line.split(" | ") for line in lines]
+    for file in sorted((HERE / "world").glob("*.txt")):
+        facts = [line.split(" | ") for line in file.read_text(encoding="utf-8").splitlines()]
+        for number, (question, first, second) in enumerate(facts):
+            # Of a fact and its file alone: another file changes none of these texts.
+            chance = random.Random(f"{SEED} {question}")
+            fact = f"{file.name} {number}"
+            yield fact, "query", question
+            yield fact, "document", first
+            yield fact, "document", second
+            yield fact, "document", " ".join(chance.sample([first, second], 2))
+            yield fact, "document", f"{question} {chance.choice([first, second])}"
+            for _ in range(JOINED):
+                other = chance.choice(facts)
+                yield fact, "document", f"{chance.choice([first, second])} {chance.choice(other[1:])}"
+                yield fact, "query", f"{question} {other[0]}"
