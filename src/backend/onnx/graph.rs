@@ -16,11 +16,11 @@ use crate::config::ModelConfig;
 use crate::error::Result;
 use linear::{Input, Named};
 
+use form::SEQUENCES;
 pub(super) use form::{
     COSINES, Form, INPUT_IDS, KEPT, KEY_POSITIONS, LAST_KEYS, LAST_TOKENS, POSITION_IDS, SINES,
     STREAM, Span, TOTAL_KEYS, past_names,
 };
-use form::{SEQUENCES, TOKENS};
 
 /// Which tokens a layer computes queries, output projection and MLP for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,11 +48,11 @@ pub(super) fn qwen3(
         stream = graph.block(layer, stream, if last { Rows::Last } else { Rows::All })?;
     }
     let (x, rows) = match span.pools {
-        true => (
-            graph.normed_stream(stream, "norm.weight")?[0].clone(),
-            SEQUENCES,
-        ),
-        false => (graph.sum(&stream)?, TOKENS),
+        true => {
+            let [normed, _] = graph.normed_stream(stream, "norm.weight")?;
+            (normed, SEQUENCES)
+        }
+        false => (graph.sum(&stream)?, form.tokens()),
     };
     let hidden = Axis::Of(signed(config.hidden_size()));
     graph.outputs.insert(0, (x, vec![rows, hidden]));
@@ -138,7 +138,7 @@ impl<'a> Qwen3<'a> {
 
     /// RMS norm of the stream, and the stream.
     fn normed_stream(&mut self, stream: Stream, key: &str) -> Result<[Value; 2]> {
-        if let (Some(update), false) = (&stream.update, self.form.is_standard()) {
+        if let (Some(update), true) = (&stream.update, self.form.joins_sum_and_norm()) {
             let weight = self.norm_weight(key)?;
             let eps = self.config.rms_norm_eps();
             return self.add(|ops| ops.add_and_rms_norm([&stream.x, update], &weight, eps));

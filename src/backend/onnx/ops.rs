@@ -1,6 +1,9 @@
 //! ONNX operators over the model editor: each method adds one node and gives its output's name.
 
+mod attention;
 mod int8;
+mod linear;
+mod outlet;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
@@ -10,12 +13,12 @@ use ort::Result;
 use ort::editor::{Graph, Model, Node, ONNX_DOMAIN, Opset};
 use ort::memory::Allocator;
 use ort::operator::Attribute;
-use ort::value::{
-    DynTensor, DynValue, Outlet, PrimitiveTensorElementType, Shape, SymbolicDimensions, Tensor,
-    TensorElementType, ValueType,
-};
+use ort::value::{DynTensor, DynValue, Outlet, PrimitiveTensorElementType, Shape, Tensor};
 
+pub(super) use attention::Attending;
 pub(super) use int8::{QuantizedRows, weights_are_bytes};
+pub(super) use linear::Side;
+pub(super) use outlet::{Axis, outlet};
 
 /// `Attention`, `RotaryEmbedding` and `RMSNormalization` came with this version.
 const OPSET: u32 = 23;
@@ -103,32 +106,6 @@ impl Ops {
         Ok(name.to_owned())
     }
 
-    /// A linear layer `(out, in)` of rows `(T, in)`: `weight @ x.T`, whose output stands in columns
-    /// `(out, T)`, or `x @ weight.T`, whose output stands in rows `(T, out)`.
-    pub(super) fn linear(&mut self, weight: &str, x: &str, side: Side) -> Result<Value> {
-        let attributes = vec![Attribute::new("transB", 1i64)?];
-        let inputs = match side {
-            Side::Left => [weight, x],
-            Side::Right => [x, weight],
-        };
-        self.node_in(CONTRIB, "FusedMatMul", &inputs, 1, attributes)
-    }
-
-    /// `weight @ x`: as [`linear`](Self::linear), of columns `(in, T)` to columns.
-    pub(super) fn linear_of_columns(&mut self, weight: &str, x: &str) -> Result<Value> {
-        self.node("MatMul", &[weight, x], vec![])
-    }
-
-    /// A linear layer in f16 of rows `(T, in)` and back, `(T, in)` to `(T, out)`. Not
-    /// `FusedMatMul`, for which the processor has no f16 kernel.
-    pub(super) fn half_linear(&mut self, weight: &str, x: &str) -> Result<Value> {
-        let x = self.cast(x, FLOAT16)?;
-        let columns = self.transpose(&x, &[1, 0])?;
-        let columns = self.linear_of_columns(weight, &columns)?;
-        let rows = self.transpose(&columns, &[1, 0])?;
-        self.widened(&rows)
-    }
-
     /// To f32.
     pub(super) fn widened(&mut self, x: &str) -> Result<Value> {
         self.cast(x, FLOAT)
@@ -180,8 +157,7 @@ impl Ops {
         // Two outputs that training reads are left out.
         let outputs = [&*normed, "", "", &*sum];
         let attributes = vec![Attribute::new("epsilon", eps)?];
-        let node = Node::new(op, CONTRIB, &normed, [a, b, weight], outputs, attributes)?;
-        self.graph.add_node(node)?;
+        self.push(CONTRIB, op, &[a, b, weight], &outputs, attributes)?;
         Ok([normed, sum])
     }
 
@@ -241,57 +217,6 @@ impl Ops {
         self.node("LessOrEqual", &[a, b], vec![])
     }
 
-    /// Half-split rotary embedding of `(B, L, heads * D)` by the rows `positions` of the tables.
-    pub(super) fn rope(
-        &mut self,
-        x: &str,
-        [cos, sin]: [&str; 2],
-        positions: &str,
-        heads: i64,
-    ) -> Result<Value> {
-        let attributes = vec![Attribute::new("num_heads", heads)?];
-        self.node("RotaryEmbedding", &[x, cos, sin, positions], attributes)
-    }
-
-    /// Attention scaled by `1 / sqrt(D)`, to `(B, L, H * D)`, by the standard operator, which
-    /// stores all scores: `(B, H, L, S)`. Without `allowed`, a boolean array that broadcasts to the
-    /// scores, it is causal.
-    pub(super) fn attention(
-        &mut self,
-        attending: &Attending<'_>,
-        allowed: Option<&str>,
-    ) -> Result<Value> {
-        let [keys, values] = attending.keys_and_values;
-        let mut attributes = attending.attributes("q_num_heads")?;
-        let mut inputs = vec![attending.queries, keys, values];
-        match allowed {
-            Some(allowed) => inputs.push(allowed),
-            None => attributes.push(Attribute::new("is_causal", 1i64)?),
-        }
-        self.node("Attention", &inputs, attributes)
-    }
-
-    /// As [`attention`](Self::attention), causal and without a past, by ONNX Runtime's own operator,
-    /// which goes through the keys in blocks and stores no scores.
-    pub(super) fn grouped(
-        &mut self,
-        attending: &Attending<'_>,
-        [last_keys, total_keys]: [&str; 2],
-    ) -> Result<Value> {
-        let [keys, values] = attending.keys_and_values;
-        let inputs = [
-            attending.queries,
-            keys,
-            values,
-            "",
-            "",
-            last_keys,
-            total_keys,
-        ];
-        let attributes = attending.attributes("num_heads")?;
-        self.node_in(CONTRIB, "GroupQueryAttention", &inputs, 3, attributes)
-    }
-
     fn constant(&mut self, values: &[i64]) -> Result<Value> {
         let mut tensor = Tensor::<i64>::new(&Allocator::default(), [values.len()])?;
         tensor.extract_tensor_mut().1.copy_from_slice(values);
@@ -329,71 +254,25 @@ impl Ops {
         let output = self.fresh(op);
         let others = (1..outputs).map(|n| format!("{output}_{n}"));
         let outputs: Vec<String> = [output.clone()].into_iter().chain(others).collect();
-        let node = Node::new(op, domain, &output, inputs, outputs, attributes)?;
-        self.graph.add_node(node)?;
+        self.push(domain, op, inputs, &outputs, attributes)?;
         Ok(output)
+    }
+
+    /// A node by the name of its first output.
+    fn push<T: AsRef<str>>(
+        &mut self,
+        domain: &str,
+        op: &str,
+        inputs: &[&str],
+        outputs: &[T],
+        attributes: Vec<Attribute>,
+    ) -> Result<()> {
+        let node = Node::new(op, domain, &outputs[0], inputs, outputs, attributes)?;
+        self.graph.add_node(node)
     }
 
     fn fresh(&mut self, kind: &str) -> Value {
         self.nodes += 1;
         format!("{}{kind}_{}", self.scope, self.nodes)
     }
-}
-
-/// The side of a product on which a weight stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Side {
-    Left,
-    Right,
-}
-
-/// What attention reads: queries `(B, L, H * D)`, keys and values `(B, L, KV * D)`.
-pub(super) struct Attending<'a> {
-    pub(super) queries: &'a str,
-    pub(super) keys_and_values: [&'a str; 2],
-    /// H and KV.
-    pub(super) heads: [i64; 2],
-}
-
-impl Attending<'_> {
-    /// The numbers of heads; operators differ in what they call the queries'.
-    fn attributes(&self, queries: &str) -> Result<Vec<Attribute>> {
-        let [heads, kv_heads] = self.heads;
-        Ok(vec![
-            Attribute::new(queries, heads)?,
-            Attribute::new("kv_num_heads", kv_heads)?,
-        ])
-    }
-}
-
-/// An axis of an input or output of the graph.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Axis {
-    Of(i64),
-    /// Differs from run to run; in one run all axes of this name are equally long. ONNX Runtime can
-    /// tell then which arrays are, and plans a session in a quarter of the time.
-    Named(&'static str),
-}
-
-/// An input or output of the graph.
-pub(super) fn outlet(name: &str, element: TensorElementType, axes: &[Axis]) -> Outlet {
-    let sizes = axes.iter().map(|axis| match *axis {
-        Axis::Of(size) => size,
-        Axis::Named(_) => -1,
-    });
-    let mut names = axes.iter().filter_map(|axis| match *axis {
-        Axis::Of(_) => None,
-        Axis::Named(name) => Some(name),
-    });
-    // ONNX Runtime 1.31 gives what stands for the first axis to all that differ.
-    let name_of_all = match (names.next(), names.next()) {
-        (Some(name), None) => name,
-        _ => "",
-    };
-    let tensor = ValueType::Tensor {
-        ty: element,
-        shape: Shape::new(sizes),
-        dimension_symbols: SymbolicDimensions::new(axes.iter().map(|_| name_of_all.to_owned())),
-    };
-    Outlet::new(name, tensor)
 }

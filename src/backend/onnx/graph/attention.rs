@@ -1,6 +1,6 @@
 //! The attention of one layer.
 
-use super::super::ops::Axis::{Named, Of};
+use super::super::ops::Axis::{Any, Of};
 use super::super::ops::{Attending, Value};
 use super::linear::Input;
 use super::{
@@ -55,7 +55,7 @@ impl Qwen3<'_> {
     /// outputs `(1, kept, KV * D)` of the first of these.
     fn after_past(&mut self, layer: usize, both: &[Value; 2]) -> Result<[Value; 2]> {
         let columns = Of(signed(self.config.key_value_size()));
-        let kept_shape = [Named("kept sequences"), Named("kept"), columns];
+        let kept_shape = [Any, Any, columns];
         let shape = self.past_shape.clone();
         let mut all = [Value::new(), Value::new()];
         for ((past, these), all) in past_names(layer).iter().zip(both).zip(&mut all) {

@@ -4,14 +4,12 @@ use std::ops::Range;
 
 use ort::value::{Outlet, TensorElementType};
 
-use super::super::ops::Axis::{Named, Of};
+use super::super::ops::Axis::{Any, Named, Of};
 use super::super::ops::{Axis, Side, outlet};
 use super::signed;
 use crate::config::ModelConfig;
 
-/// All tokens of a run.
-pub(super) const TOKENS: Axis = Named("T");
-/// Sequences.
+/// The axis of sequences.
 pub(super) const SEQUENCES: Axis = Named("B");
 
 /// Token ids `(T)`.
@@ -114,10 +112,19 @@ impl Form {
         self.has_past() || span.pools
     }
 
-    /// Whether it does without those operators of ONNX Runtime's own that do no more than standard
-    /// ones: an accelerator may lack them.
-    pub(super) fn is_standard(self) -> bool {
-        self == Self::Whole
+    /// Whether a residual sum and the norm after it are one operator of ONNX Runtime's own. An
+    /// accelerator may lack it.
+    pub(super) fn joins_sum_and_norm(self) -> bool {
+        self != Self::Whole
+    }
+
+    /// The axis of all tokens of a run. Where it has a name, ONNX Runtime holds an array for the next
+    /// layer's of the same size: of a long text these would be a fourth of the peak.
+    pub(super) fn tokens(self) -> Axis {
+        match self {
+            Self::Long => Any,
+            _ => Named("T"),
+        }
     }
 
     /// Whether attention stores no scores, if ONNX Runtime is new enough.
@@ -137,14 +144,18 @@ impl Form {
     /// What the graph reads, its weights apart.
     pub(super) fn inputs(self, config: &ModelConfig, span: &Span) -> Vec<Outlet> {
         use TensorElementType::{Float32, Int32, Int64};
-        let table = [Named("positions"), Of(signed(config.head_dim() / 2))];
+        let table = [Any, Of(signed(config.head_dim() / 2))];
         let first = match span.embeds {
-            true => outlet(INPUT_IDS, Int64, &[TOKENS]),
-            false => outlet(STREAM, Float32, &[TOKENS, Of(signed(config.hidden_size()))]),
+            true => outlet(INPUT_IDS, Int64, &[self.tokens()]),
+            false => outlet(
+                STREAM,
+                Float32,
+                &[self.tokens(), Of(signed(config.hidden_size()))],
+            ),
         };
         let mut inputs = vec![
             first,
-            outlet(POSITION_IDS, Int64, &[SEQUENCES, Named("L")]),
+            outlet(POSITION_IDS, Int64, &[Any, Any]),
             outlet(COSINES, Float32, &table),
             outlet(SINES, Float32, &table),
         ];
@@ -152,10 +163,10 @@ impl Form {
             inputs.push(outlet(LAST_TOKENS, Int64, &[SEQUENCES]));
         }
         if self.masks(span) {
-            inputs.push(outlet(KEY_POSITIONS, Int64, &[Named("S")]));
+            inputs.push(outlet(KEY_POSITIONS, Int64, &[Any]));
         }
         if self.has_past() {
-            let shape = [Of(1), Named("P"), Of(signed(config.key_value_size()))];
+            let shape = [Of(1), Any, Of(signed(config.key_value_size()))];
             let pasts = span.layers.clone().flat_map(past_names);
             inputs.extend(pasts.map(|name| outlet(&name, Float32, &shape)));
             inputs.push(outlet(KEPT, Int64, &[Of(2)]));
