@@ -137,20 +137,26 @@ def k_means(vectors, rounds=6):
     return nearest
 
 
+def nearness(similarities):
+    """The log of how near each text is to the others: the softmax of its similarities to all but itself."""
+    itself = torch.eye(len(similarities), dtype=torch.bool)
+    return (similarities / ORDER_TEMPERATURE).masked_fill(itself, -1e4).log_softmax(-1)
+
+
 def distillation_loss(student, targets, teacher, similarity_weight, order_weight=0.0):
     """At every size: cosine to the teacher's vector, the matrix of similarities to the teacher's, and which texts of the
-    batch are nearest to each (the divergence of the softmax of its similarities from the teacher's)."""
+    batch are nearest to each (the divergence of their nearness from the teacher's)."""
     wanted = teacher @ teacher.T
-    itself = torch.eye(len(wanted), dtype=torch.bool)
-    nearness = lambda similarities: (similarities / ORDER_TEMPERATURE).masked_fill(itself, -1e4).log_softmax(-1)
-    order = nearness(wanted)
+    order = nearness(wanted) if order_weight else None
     losses, cosines = [], []
     for size in SIZES:
         vectors = torch.nn.functional.normalize(student[:, :size], dim=-1)
         cosine = (vectors * torch.nn.functional.normalize(targets[:, :size], dim=-1)).sum(-1).mean()
         similarities = vectors @ vectors.T
-        difference = (similarities - wanted).square().mean()
-        divergence = kl_div(nearness(similarities), order, reduction="batchmean", log_target=True)
-        losses.append(1 - cosine + similarity_weight * difference + order_weight * divergence)
+        loss = 1 - cosine + similarity_weight * (similarities - wanted).square().mean()
+        if order_weight:
+            divergence = kl_div(nearness(similarities), order, reduction="batchmean", log_target=True)
+            loss = loss + order_weight * divergence
+        losses.append(loss)
         cosines.append(cosine.item())
     return sum(losses) / len(losses), cosines
