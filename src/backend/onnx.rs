@@ -3,6 +3,7 @@
 mod block;
 mod foreign;
 mod graph;
+mod initializer;
 mod inputs;
 mod int8;
 mod library;
@@ -139,7 +140,11 @@ struct Undecided<'a> {
 }
 
 impl Undecided<'_> {
-    fn decide<W: Weights>(self, maker: Maker<'_>, weights: &dyn Fn() -> W) -> Result<Choices> {
+    fn decide<W: Weights>(
+        self,
+        maker: Maker<'_>,
+        weights: &dyn Fn() -> Result<W>,
+    ) -> Result<Choices> {
         let mut provider = maker.provider.clone();
         // A profile of the model is not to hold these.
         provider.profile = None;
@@ -187,7 +192,7 @@ impl Loaded {
         let (weight_bytes, model) = match provider.kind {
             ExecutionProvider::Cpu => {
                 let weights = FloatWeights::shared(checkpoint, precision)?;
-                choices = undecided.decide(maker, &|| &weights)?;
+                choices = undecided.decide(maker, &|| Ok(&weights))?;
                 let threads = &threads.chosen(choices);
                 let maker = Maker { threads, ..maker };
                 (weights.bytes(), Model::shared(maker, weights)?)
@@ -228,6 +233,7 @@ impl Loaded {
         let threads = &threads.chosen(choices);
         let maker = Maker { threads, ..maker };
         let model = Model::packed(maker, &mut int8.store, weight_bytes)?;
+        int8.store.release();
         Ok(Self {
             model: model.finished_by(int8.finish),
             choices,

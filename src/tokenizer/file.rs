@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokenizers::models::ModelWrapper;
 use tokenizers::models::bpe::BPE;
 use tokenizers::{
-    DecoderWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper,
+    DecoderWrapper, Model, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper,
     Tokenizer as HfTokenizer, TokenizerImpl,
 };
 
@@ -142,7 +142,11 @@ fn check_added<'a>(
     }
 }
 
+/// Whether every id is that of a row.
 fn check_vocabulary(path: &Path, tokenizer: &HfTokenizer, rows: usize) -> Result<()> {
+    if has_all_ids_below(tokenizer, rows) {
+        return Ok(());
+    }
     let vocabulary = tokenizer.get_vocab(true);
     match vocabulary.into_iter().max_by_key(|&(_, id)| id) {
         None => Err(unusable(path, "the vocabulary is empty")),
@@ -154,6 +158,18 @@ fn check_vocabulary(path: &Path, tokenizer: &HfTokenizer, rows: usize) -> Result
             rows,
         }),
     }
+}
+
+/// Whether the ids are those from 0 on, without a gap, and below `rows`: as many as there are tokens,
+/// each of them one's. To see more than that the library must copy its vocabulary, which takes ten
+/// times as long.
+fn has_all_ids_below(tokenizer: &HfTokenizer, rows: usize) -> bool {
+    let model = tokenizer.get_model();
+    let size = model.get_vocab_size();
+    let added = tokenizer.get_added_tokens_decoder();
+    (1..=rows).contains(&size)
+        && (0..size as u32).all(|id| model.id_to_token(id).is_some())
+        && added.keys().all(|&id| (id as usize) < rows)
 }
 
 fn prepare(path: &Path, mut tokenizer: HfTokenizer) -> Result<HfTokenizer> {

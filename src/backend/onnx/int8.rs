@@ -1,6 +1,5 @@
 //! The checkpoint in int8: folded, rotated, quantised where measurement allows, cached on disk.
 
-mod array_file;
 mod cache;
 mod fold;
 mod key;
@@ -22,7 +21,6 @@ use measure::Measure;
 use plan::Plan;
 
 pub(super) use fold::Finish;
-pub(super) use matrix::Quantized;
 pub(super) use store::Store;
 
 /// The least cosine to f32 that a quantised model must reach on the batch it is measured with.

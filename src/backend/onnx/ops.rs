@@ -9,14 +9,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use memmap2::Mmap;
 use ort::Result;
 use ort::editor::{Graph, Model, Node, ONNX_DOMAIN, Opset};
 use ort::memory::Allocator;
 use ort::operator::Attribute;
-use ort::value::{DynTensor, DynValue, Outlet, PrimitiveTensorElementType, Shape, Tensor};
+use ort::value::{DynValue, Outlet, PrimitiveTensorElementType, Shape, Tensor};
+
+use super::initializer::Initializer;
 
 pub(super) use attention::Attending;
-pub(super) use int8::{QuantizedRows, weights_are_bytes};
+pub(super) use int8::{QuantizedRows, int8_array, weights_are_bytes};
 pub(super) use linear::Side;
 pub(super) use outlet::{Axis, outlet};
 
@@ -41,7 +44,7 @@ pub(super) enum Stored {
     /// With the caller, who gives it to each run.
     Input(Arc<DynValue>),
     /// With the session, which may move it to its device or repack it.
-    Initializer(DynTensor),
+    Initializer(Initializer),
 }
 
 /// A graph being written. Shapes in comments: B sequences, L tokens.
@@ -50,6 +53,7 @@ pub(super) struct Ops {
     nodes: usize,
     scope: String,
     weights: BTreeMap<Value, Arc<DynValue>>,
+    files: Vec<Arc<Mmap>>,
     scalars: BTreeSet<&'static str>,
 }
 
@@ -58,6 +62,8 @@ pub(super) struct Built {
     pub(super) model: Model,
     /// Inputs that are always the same.
     pub(super) weights: BTreeMap<Value, Arc<DynValue>>,
+    /// What initializers may be parts of.
+    pub(super) files: Vec<Arc<Mmap>>,
 }
 
 impl Ops {
@@ -67,6 +73,7 @@ impl Ops {
             nodes: 0,
             scope: String::new(),
             weights: BTreeMap::new(),
+            files: Vec::new(),
             scalars: BTreeSet::new(),
         })
     }
@@ -88,6 +95,7 @@ impl Ops {
         Ok(Built {
             model,
             weights: self.weights,
+            files: self.files,
         })
     }
 
@@ -99,6 +107,8 @@ impl Ops {
                 self.weights.insert(name.to_owned(), array);
             }
             Stored::Initializer(array) => {
+                let (array, file) = array.into_parts();
+                self.files.extend(file);
                 let shared = array.shape().num_elements() >= SMALLEST_SHARED;
                 self.graph.add_initializer(name, array, shared)?;
             }

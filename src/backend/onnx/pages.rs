@@ -1,25 +1,67 @@
 //! The memory that weights take: in large pages, where the system gives them when asked, since a load
 //! spends most of its time on taking pages and there are 512 times fewer of these; and given back.
 
+use std::convert::Infallible;
 use std::fmt::Debug;
 use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull};
 use std::slice;
+use std::sync::{Mutex, PoisonError};
 
 use ort::AsPointer;
 use ort::memory::Allocator;
-use ort::value::{PrimitiveTensorElementType, Shape, Tensor};
+use ort::value::{DynTensor, PrimitiveTensorElementType, Shape, Tensor, TensorElementType};
+
+use super::side_by_side;
 
 /// An array of zeros in ONNX Runtime's own memory. `Tensor::new` writes the zeros before anybody can
 /// ask for large pages.
+pub(super) fn array<T: PrimitiveTensorElementType + Debug>(
+    shape: impl Into<Shape>,
+) -> ort::Result<Tensor<T>> {
+    let element = T::into_tensor_element_type();
+    let array = filled(element, &shape.into(), |memory| {
+        memory.fill(MaybeUninit::zeroed());
+    })?;
+    array.into_dyn().downcast()
+}
+
+/// An array in ONNX Runtime's own memory with these bytes, which are elements in this machine's
+/// order.
+pub(super) fn copy(
+    bytes: &[u8],
+    element: TensorElementType,
+    shape: &Shape,
+) -> ort::Result<DynTensor> {
+    /// What one thread copies at a time.
+    const PIECE: usize = 16 << 20;
+
+    if element.byte_size(shape.num_elements()) != Some(bytes.len()) {
+        return Err(ort::Error::new("its bytes are not as many as its elements"));
+    }
+    filled(element, shape, |memory| {
+        let pieces = memory.chunks_mut(PIECE).zip(bytes.chunks(PIECE));
+        let pieces: Vec<_> = pieces.map(Mutex::new).collect();
+        let Ok(_) = side_by_side::each(&pieces, |piece| {
+            let (to, from) = &mut *piece.lock().unwrap_or_else(PoisonError::into_inner);
+            to.write_copy_of_slice(from);
+            Ok::<_, Infallible>(())
+        });
+    })
+}
+
+/// An array whose memory `fill` initialises.
 #[allow(
     unsafe_code,
     reason = "a call of ONNX Runtime, and memory that it has allocated"
 )]
-pub(super) fn array<T: PrimitiveTensorElementType + Debug>(
-    shape: impl Into<Shape>,
-) -> ort::Result<Tensor<T>> {
-    let shape = shape.into();
+fn filled(
+    element: TensorElementType,
+    shape: &Shape,
+    fill: impl FnOnce(&mut [MaybeUninit<u8>]),
+) -> ort::Result<DynTensor> {
+    let bytes = element.byte_size(shape.num_elements());
+    let bytes = bytes.ok_or_else(|| ort::Error::new("its elements have no size"))?;
     let allocator = Allocator::default();
     let mut value = ptr::null_mut();
     // SAFETY: every pointer is of something that outlives the call, and `shape` is as long as told.
@@ -28,22 +70,20 @@ pub(super) fn array<T: PrimitiveTensorElementType + Debug>(
             allocator.ptr().cast_mut(),
             shape.as_ptr(),
             shape.len(),
-            T::into_tensor_element_type().into(),
+            element.into(),
             &mut value,
         ))
     };
     made?;
     let value = NonNull::new(value).ok_or_else(|| ort::Error::new("no array was made"))?;
-    // SAFETY: a tensor of elements T that `allocator` has just made and nobody else owns.
-    let mut array = unsafe { Tensor::<T>::from_ptr(value, Some(&allocator)) };
-    let bytes = shape.num_elements() * size_of::<T>();
+    // SAFETY: a tensor that `allocator` has just made and nobody else owns.
+    let mut array = unsafe { DynTensor::from_ptr(value, Some(&allocator)) };
     if bytes > 0 {
         let begin = array.data_ptr_mut().cast::<MaybeUninit<u8>>();
-        // SAFETY: the array's own memory, which nothing else refers to; zeros are elements of every
-        // primitive type.
+        // SAFETY: the array's own memory, which nothing else refers to.
         let memory = unsafe { slice::from_raw_parts_mut(begin, bytes) };
         ask_for(memory);
-        memory.fill(MaybeUninit::zeroed());
+        fill(memory);
     }
     Ok(array)
 }

@@ -7,7 +7,7 @@ use ort::value::{Tensor, TensorElementType};
 
 use super::failed;
 use super::library::Library;
-use super::ops::{Axis, Built, Ops, Side, Stored, outlet};
+use super::ops::{Axis, Built, Ops, Side, Stored, int8_array, outlet};
 use super::providers::Provider;
 use super::session::Session;
 use super::threads::Threads;
@@ -54,13 +54,12 @@ fn product() -> ort::Result<Built> {
 fn int8_product() -> ort::Result<Built> {
     let mut ops = Ops::new()?;
     let x = rows(&mut ops, "x")?;
-    let mut values = Tensor::<i8>::new(&Allocator::default(), [SIZE, SIZE])?;
-    values.extract_tensor_mut().1.fill(1);
+    let values = int8_array([SIZE, SIZE], std::iter::repeat_n(1, SIZE * SIZE))?;
     let mut scales = Tensor::<f32>::new(&Allocator::default(), [SIZE])?;
     scales.extract_tensor_mut().1.fill(1.0);
     let weight = [
-        ops.weight("weight", Stored::Initializer(values.upcast()))?,
-        ops.weight("scales", Stored::Initializer(scales.upcast()))?,
+        ops.weight("weight", Stored::Initializer(values))?,
+        ops.weight("scales", Stored::Initializer(scales.into()))?,
     ];
     let zero_points = ops.zero_points(&x)?;
     let x = ops.quantize_rows(&x, &zero_points)?;
@@ -76,4 +75,22 @@ fn rows(ops: &mut Ops, name: &str) -> ort::Result<String> {
 fn finish(ops: Ops, y: &str) -> ort::Result<Built> {
     let output = outlet(y, TensorElementType::Float32, &[Axis::Of(SIZE as i64); 2]);
     ops.finish(vec![], vec![output])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::execution_provider::ExecutionProvider;
+    use crate::backend::onnx::{Options, library};
+
+    #[test]
+    fn products_in_both_precisions_are_measured() {
+        let library = library::load(None).unwrap();
+        let options = Options::default();
+        let provider = Provider::new(ExecutionProvider::Cpu, Dtype::Int8, &options);
+        let threads = Threads::of(&options).unwrap();
+        let peaks = measure(library, &provider, &threads, Dtype::Int8).unwrap();
+        assert!(peaks.flops.is_some_and(|rate| rate > 0.0));
+        assert!(peaks.int8_flops.is_some_and(|rate| rate > 0.0));
+    }
 }

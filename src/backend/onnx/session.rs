@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use memmap2::Mmap;
 use ort::logging::LogLevel;
 use ort::session::builder::{AutoDevicePolicy, GraphOptimizationLevel, SessionBuilder};
 use ort::session::{RunOptions, SessionInputValue, SessionOutputs};
@@ -28,6 +29,8 @@ const KEPT_TOKENS: usize = 512;
 /// A loaded graph and what each run of it needs.
 pub(super) struct Session {
     session: ort::session::Session,
+    /// What its initializers may be parts of: dropped after it.
+    _files: Vec<Arc<Mmap>>,
     weights: BTreeMap<String, Arc<DynValue>>,
     keep: RunOptions,
     give_back: RunOptions,
@@ -46,10 +49,15 @@ impl Session {
             Ok((self::options(library, provider, threads)?, keep, give_back))
         };
         let (options, keep, give_back) = options().map_err(|error| failed("load", error))?;
-        let Built { model, weights } = built;
+        let Built {
+            model,
+            weights,
+            files,
+        } = built;
         let session = provider.session(options, |options| model.into_session(&options));
         Ok(Self {
             session: session.map_err(|error| failed("load", error))?,
+            _files: files,
             weights,
             keep,
             give_back,

@@ -40,13 +40,13 @@ impl<'a> Trial<'a> {
     fn new<W: Weights>(
         maker: Maker<'a>,
         threads: &'a Threads,
-        weights: &dyn Fn() -> W,
+        weights: &dyn Fn() -> Result<W>,
     ) -> Result<Self> {
         let maker = Maker { threads, ..maker };
         let layers = FEW_LAYERS.min(maker.config.num_hidden_layers());
         Ok(Self {
-            few: Block::stack(maker, Form::Whole, 0..layers, weights())?,
-            many: Block::stack(maker, Form::Bulk, 0..1, weights())?,
+            few: Block::stack(maker, Form::Whole, 0..layers, weights()?)?,
+            many: Block::stack(maker, Form::Bulk, 0..1, weights()?)?,
             hidden: maker.config.hidden_size(),
         })
     }
@@ -71,7 +71,7 @@ fn run(block: &mut Block<'_>, layout: Layout, hidden: usize) -> Result<()> {
 pub(super) fn measure<W: Weights>(
     maker: Maker<'_>,
     choices: Choices,
-    weights: &dyn Fn() -> W,
+    weights: &dyn Fn() -> Result<W>,
 ) -> Result<Outcome> {
     let open = choices
         .threads
@@ -181,8 +181,8 @@ mod tests {
         };
 
         let weights = FloatWeights::shared(&checkpoint, Dtype::F32).unwrap();
-        sensible(measure(maker, choices, &|| &weights).unwrap());
-        let nothing = measure(maker, asked, &|| &weights).unwrap();
+        sensible(measure(maker, choices, &|| Ok(&weights)).unwrap());
+        let nothing = measure(maker, asked, &|| Ok(&weights)).unwrap();
         assert_eq!(nothing, Outcome::default());
 
         // No directory can be made below a file: nothing is kept.

@@ -10,7 +10,7 @@ use half::{bf16, f16};
 use ort::value::{DynValue, PrimitiveTensorElementType, Tensor as Array};
 
 use super::failed;
-use super::int8::Quantized;
+use super::initializer::Initializer;
 use super::ops::Stored;
 use super::pages;
 use super::side_by_side;
@@ -29,10 +29,8 @@ pub(super) enum Weight {
     F16(Stored),
     /// The embedding table, as the checkpoint has it.
     Bf16(Stored),
-    /// A linear layer, `(in, out)`.
-    Int8(Quantized<i8>),
-    /// The embedding table.
-    Int16(Quantized<i16>),
+    /// Integers and their scales: a linear layer as `(in, out)`, or the embedding table.
+    Quantized([Initializer; 2]),
 }
 
 /// Gives a graph its weights, by their keys in the checkpoint.
@@ -128,8 +126,8 @@ impl Weights for &FloatWeights {
                 let weight = checkpoint.weight(key)?;
                 let dtype = stored_as(&weight, self.precision);
                 let array = match dtype {
-                    Dtype::F16 => inside(&weight, f16::from_f32)?.upcast(),
-                    _ => inside(&weight, |value| value)?.upcast(),
+                    Dtype::F16 => inside(&weight, f16::from_f32)?.into(),
+                    _ => inside(&weight, |value| value)?.into(),
                 };
                 (Stored::Initializer(array), dtype)
             }

@@ -1,6 +1,6 @@
 //! Linear layers of f32, f16 or int8 weights, and the MLP of them.
 
-use super::super::ops::{Ops, QuantizedRows, Side, Stored, Value, weights_are_bytes};
+use super::super::ops::{Ops, QuantizedRows, Side, Stored, Value};
 use super::super::weights::Weight;
 use super::{LAST_TOKENS, POSITION_IDS, Qwen3, Rows, failed};
 use crate::error::Result;
@@ -119,19 +119,9 @@ impl Qwen3<'_> {
                 Weight::F32(array) => Named::F32(ops.weight(key, array)?),
                 Weight::F16(array) => Named::F16(ops.weight(key, array)?),
                 Weight::Bf16(array) => Named::Bf16(ops.weight(key, array)?),
-                Weight::Int8(int8) => {
-                    let values = match weights_are_bytes() {
-                        true => int8.bytes()?.upcast(),
-                        false => int8.values.upcast(),
-                    };
-                    Named::Quantized([
-                        ops.weight(key, Stored::Initializer(values))?,
-                        ops.weight(&scales, Stored::Initializer(int8.scales.upcast()))?,
-                    ])
-                }
-                Weight::Int16(int16) => Named::Quantized([
-                    ops.weight(key, Stored::Initializer(int16.values.upcast()))?,
-                    ops.weight(&scales, Stored::Initializer(int16.scales.upcast()))?,
+                Weight::Quantized([values, by]) => Named::Quantized([
+                    ops.weight(key, Stored::Initializer(values))?,
+                    ops.weight(&scales, Stored::Initializer(by))?,
                 ]),
             })
         })

@@ -1,15 +1,18 @@
-//! Quantised weights on disk: one file for each checkpoint, written whole or not at all.
+//! Quantised weights on disk: one file for each checkpoint and kind of processor, written whole or
+//! not at all.
 //!
 //! ```text
 //! "qwen3-embedding int8\n"   what it is
 //! u64, u64                   length and checksum of the header
-//! header                     JSON: key, summary, arrays by name with element, shape, checksum
-//! arrays                     little-endian, in the header's order
+//! header                     JSON: key, summary, arrays by name with element, shape, checksums
+//! arrays                     little-endian, in the header's order, each at a multiple of 64 bytes
 //! ```
 //!
-//! The file's length, the header's checksum and key, and the checksum of every array are compared
+//! The file's length, the header's checksum and key, and the checksums of every array are compared
 //! before the weights are used. They guard against damage, not against somebody who can write here.
+//! What sessions repack is read from the mapped file, and so not held twice.
 
+mod element;
 mod reader;
 
 use std::collections::BTreeMap;
@@ -17,20 +20,22 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 
-use ort::value::Tensor as Array;
 use serde::{Deserialize, Serialize};
 
-use super::array_file::{self, Element};
 use super::key;
-use super::matrix::Quantized;
-use super::store::{QuantizedWeight, Store};
+use super::store::Store;
+use crate::backend::onnx::initializer::{ALIGNMENT, Initializer};
 use crate::cache_dir;
 use crate::checkpoint::Checkpoint;
 use crate::config::ModelConfig;
 use crate::error::Result;
 use crate::file::write_atomically;
+use element::Element;
 
 const MAGIC: &[u8] = b"qwen3-embedding int8\n";
+
+/// Bytes of an array that have a checksum of their own: so many are read by one thread.
+const PIECE: usize = 16 << 20;
 
 /// Where the weights of one checkpoint are kept.
 pub(super) struct Cache {
@@ -50,7 +55,8 @@ struct Header {
 struct Entry {
     element: Element,
     shape: Vec<usize>,
-    checksum: u64,
+    /// Of each [`PIECE`].
+    checksums: Vec<u32>,
 }
 
 impl Entry {
@@ -97,57 +103,55 @@ impl Cache {
     }
 
     fn try_read(&self) -> io::Result<(String, Store)> {
-        let (header, arrays) = reader::header(&self.path)?;
+        let whole = reader::open(&self.path)?;
         tracing::debug!(file = %self.path.display(), "reading the quantised weights");
-        if header.key != self.key {
+        if whole.header.key != self.key {
             return Err(reader::damaged("it holds another checkpoint's weights"));
         }
-        let weights = reader::weights(&self.path, &header, arrays)?;
-        Ok((header.summary, Store::new(weights)))
+        let (weights, file) = whole.weights()?;
+        Ok((whole.header.summary, Store::of_file(weights, file)))
     }
 }
 
 fn write(out: &mut BufWriter<File>, key: &str, summary: &str, store: &Store) -> io::Result<()> {
-    let weights = store
-        .iter()
-        .map(|(key, weight)| (key.clone(), entries(weight)));
+    let weights = store.iter().map(|(key, weight)| {
+        let entries = weight.arrays().map(entry).collect::<io::Result<_>>()?;
+        Ok((key.clone(), entries))
+    });
     let header = serde_json::to_vec(&Header {
         key: key.to_owned(),
         summary: summary.to_owned(),
-        weights: weights.collect(),
+        weights: weights.collect::<io::Result<_>>()?,
     })?;
     out.write_all(MAGIC)?;
     out.write_all(&(header.len() as u64).to_le_bytes())?;
-    out.write_all(&array_file::checksum(&header).to_le_bytes())?;
+    out.write_all(&u64::from(crc32fast::hash(&header)).to_le_bytes())?;
     out.write_all(&header)?;
-    for (_, weight) in store.iter() {
-        match weight {
-            QuantizedWeight::F32(array) => array_file::write(out, array)?,
-            QuantizedWeight::Int8(Quantized { values, scales }) => {
-                array_file::write(out, values)?;
-                array_file::write(out, scales)?;
-            }
-            QuantizedWeight::Int16(Quantized { values, scales }) => {
-                array_file::write(out, values)?;
-                array_file::write(out, scales)?;
-            }
-        }
+    let mut end = end_of_header(header.len() as u64);
+    for array in store.iter().flat_map(|(_, weight)| weight.arrays()) {
+        let begin = aligned(end);
+        out.write_all(&[0; ALIGNMENT][..(begin - end) as usize])?;
+        out.write_all(array.bytes())?;
+        end = begin + array.bytes().len() as u64;
     }
     Ok(())
 }
 
-fn entries(weight: &QuantizedWeight) -> Vec<Entry> {
-    match weight {
-        QuantizedWeight::F32(array) => vec![entry(array)],
-        QuantizedWeight::Int8(Quantized { values, scales }) => vec![entry(values), entry(scales)],
-        QuantizedWeight::Int16(Quantized { values, scales }) => vec![entry(values), entry(scales)],
-    }
+fn entry(array: &Initializer) -> io::Result<Entry> {
+    Ok(Entry {
+        element: array.element().try_into()?,
+        shape: array.shape().iter().map(|&axis| axis as usize).collect(),
+        checksums: array.bytes().chunks(PIECE).map(crc32fast::hash).collect(),
+    })
 }
 
-fn entry<T: array_file::Stored>(array: &Array<T>) -> Entry {
-    Entry {
-        element: T::ELEMENT,
-        shape: array.shape().iter().map(|&axis| axis as usize).collect(),
-        checksum: array_file::checksum_of(array),
-    }
+/// Where a header of this length ends.
+fn end_of_header(header: u64) -> u64 {
+    MAGIC.len() as u64 + 16 + header
+}
+
+/// The next place at which an array may begin. Saturates: no file is as long as that.
+fn aligned(end: u64) -> u64 {
+    let alignment = ALIGNMENT as u64;
+    end.checked_next_multiple_of(alignment).unwrap_or(u64::MAX)
 }

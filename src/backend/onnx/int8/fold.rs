@@ -8,7 +8,9 @@
 
 use std::collections::BTreeMap;
 
-use super::matrix::{Matrix, Quantized, array, quantize_row};
+use ort::value::Tensor as Array;
+
+use super::matrix::{Matrix, array, quantize_row};
 use super::plan::{Group, Plan};
 use super::rotation::Rotation;
 use super::store::{QuantizedWeight, Store, ones};
@@ -42,6 +44,19 @@ pub(super) struct Folding<'a> {
     values: Rotation,
 }
 
+/// The embedding table in 16 bits.
+pub(super) struct Table {
+    pub(super) values: Array<i16>, // (rows, hidden)
+    /// Of each row.
+    pub(super) scales: Array<f32>,
+}
+
+impl From<Table> for QuantizedWeight {
+    fn from(table: Table) -> Self {
+        Self::Quantized([table.values.into(), table.scales.into()])
+    }
+}
+
 /// The linear layers of a block as `(in, out)`, in the order of [`LINEARS`].
 pub(super) struct Block {
     layer: usize,
@@ -61,7 +76,7 @@ impl<'a> Folding<'a> {
 
     /// The embedding table, rotated, in 16 bits as in most checkpoints: an error of the table would
     /// pass through all layers. Also gives the rows of `ids` before they were quantised.
-    pub(super) fn table(&self, ids: &[u32]) -> Result<(Quantized<i16>, Vec<f32>)> {
+    pub(super) fn table(&self, ids: &[u32]) -> Result<(Table, Vec<f32>)> {
         let weight = self.checkpoint.weight(TABLE)?;
         let (rows, hidden) = (self.config.vocab_size(), self.config.hidden_size());
         let values = pages::array::<i16>([rows, hidden]);
@@ -101,7 +116,7 @@ impl<'a> Folding<'a> {
                 "expected finite elements",
             ));
         }
-        Ok((Quantized { values, scales }, wanted))
+        Ok((Table { values, scales }, wanted))
     }
 
     /// The block `layer`, folded and rotated.
@@ -179,7 +194,7 @@ impl Block {
         for (matrix, (name, _, group)) in self.linears.iter().zip(LINEARS) {
             let weight = match plan.is_exact(self.layer, group) {
                 true => QuantizedWeight::F32(matrix.transposed().to_array()?),
-                false => QuantizedWeight::Int8(matrix.quantized_columns()?),
+                false => QuantizedWeight::Quantized(matrix.quantized_columns()?),
             };
             weights.insert(key(self.layer, name), weight);
         }
@@ -189,7 +204,7 @@ impl Block {
         }
         for (key, gain) in &self.head_norms {
             let gain = array([gain.len()], gain.iter().copied())?;
-            weights.insert(key.clone(), QuantizedWeight::F32(gain));
+            weights.insert(key.clone(), QuantizedWeight::F32(gain.into()));
         }
         Ok(Store::new(weights))
     }

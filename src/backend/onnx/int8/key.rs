@@ -9,20 +9,27 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use crate::backend::onnx::ops::weights_are_bytes;
 use crate::checkpoint::Checkpoint;
 use crate::config::ModelConfig;
 use crate::error::Result;
 use crate::file::write_atomically;
 
 /// Changes whenever the same checkpoint would give other weights or another file.
-const VERSION: &str = "1";
+const VERSION: &str = "2";
+
+/// What else the file depends on: its format, and how this processor reads int8.
+fn kind() -> String {
+    let bytes = weights_are_bytes();
+    format!("{VERSION} {}", if bytes { "bytes" } else { "signed" })
+}
 
 /// The key of a checkpoint, as hexadecimal digits.
 pub(super) fn of(dir: &Path, checkpoint: &Checkpoint, config: &ModelConfig) -> Result<String> {
     let Some(stamp) = checkpoint.stamp() else {
         return hash(checkpoint, config);
     };
-    let stamp = digits(Sha256::digest(format!("{VERSION} {config:?} {stamp}")));
+    let stamp = digits(Sha256::digest(format!("{} {config:?} {stamp}", kind())));
     let file: PathBuf = dir.join(format!("{stamp}.key"));
     if let Some(key) = fs::read_to_string(&file).ok().filter(|key| is_key(key)) {
         return Ok(key);
@@ -36,7 +43,7 @@ pub(super) fn of(dir: &Path, checkpoint: &Checkpoint, config: &ModelConfig) -> R
 
 fn hash(checkpoint: &Checkpoint, config: &ModelConfig) -> Result<String> {
     let mut hash = Sha256::new();
-    hash.update(format!("{VERSION} {config:?}"));
+    hash.update(format!("{} {config:?}", kind()));
     for key in checkpoint.keys() {
         let tensor = checkpoint.tensor(key)?;
         hash.update(format!("\n{key} {} {:?}\n", tensor.dtype(), tensor.shape()));

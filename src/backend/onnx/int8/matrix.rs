@@ -5,6 +5,8 @@ use std::fmt::Debug;
 use ort::value::{PrimitiveTensorElementType, Tensor as Array};
 
 use super::rotation::Rotation;
+use crate::backend::onnx::initializer::Initializer;
+use crate::backend::onnx::ops::int8_array;
 use crate::backend::onnx::{failed, pages};
 use crate::checkpoint::Weight;
 use crate::error::{Error, Result};
@@ -15,36 +17,6 @@ pub(super) struct Matrix {
     rows: usize,
     columns: usize,
     data: Vec<f32>,
-}
-
-/// Values times the scale of their channel.
-pub(in crate::backend::onnx) struct Quantized<T: PrimitiveTensorElementType + Debug> {
-    /// A linear layer as `(in, out)`, the embedding table as `(rows, hidden)`.
-    pub(in crate::backend::onnx) values: Array<T>,
-    /// For each output of a linear layer, for each row of the table.
-    pub(in crate::backend::onnx) scales: Array<f32>,
-}
-
-impl<T: PrimitiveTensorElementType + Debug> Clone for Quantized<T> {
-    fn clone(&self) -> Self {
-        Self {
-            values: self.values.clone(),
-            scales: self.scales.clone(),
-        }
-    }
-}
-
-impl Quantized<i8> {
-    /// The values as bytes of which 128 is zero.
-    pub(in crate::backend::onnx) fn bytes(&self) -> ort::Result<Array<u8>> {
-        let (shape, values) = self.values.extract_tensor();
-        let mut bytes = pages::array::<u8>(shape.clone())?;
-        let places = bytes.extract_tensor_mut().1.iter_mut();
-        for (place, value) in places.zip(values) {
-            *place = value.cast_unsigned() ^ 0x80;
-        }
-        Ok(bytes)
-    }
 }
 
 /// What a channel's largest element becomes.
@@ -124,12 +96,12 @@ impl Matrix {
     }
 
     /// As an array of ONNX Runtime.
-    pub(super) fn to_array(&self) -> Result<Array<f32>> {
-        array([self.rows, self.columns], self.data.iter().copied())
+    pub(super) fn to_array(&self) -> Result<Initializer> {
+        Ok(array([self.rows, self.columns], self.data.iter().copied())?.into())
     }
 
-    /// A scale for each column.
-    pub(super) fn quantized_columns(&self) -> Result<Quantized<i8>> {
+    /// Int8 values, and a scale for each column.
+    pub(super) fn quantized_columns(&self) -> Result<[Initializer; 2]> {
         let mut scales = vec![0.0_f32; self.columns];
         for row in self.data.chunks_exact(self.columns) {
             for (most, value) in scales.iter_mut().zip(row) {
@@ -142,10 +114,10 @@ impl Matrix {
         let rows = self.data.chunks_exact(self.columns);
         let values =
             rows.flat_map(|row| row.iter().zip(&scales).map(|(x, s)| rounded(x / s) as i8));
-        Ok(Quantized {
-            values: array([self.rows, self.columns], values)?,
-            scales: array([self.columns], scales.iter().copied())?,
-        })
+        let values = int8_array([self.rows, self.columns], values);
+        let values = values.map_err(|error| failed("allocate", error))?;
+        let scales = array([self.columns], scales.iter().copied())?;
+        Ok([values, scales.into()])
     }
 }
 
@@ -191,20 +163,32 @@ pub(super) fn array<T: PrimitiveTensorElementType + Debug>(
 
 #[cfg(test)]
 mod tests {
+    use ort::value::TensorElementType;
+
     use super::*;
     use crate::backend::onnx::library;
 
     #[test]
-    fn bytes_are_the_values_and_128() {
+    fn every_channel_has_its_scale() {
         library::load(None).unwrap();
         let matrix = Matrix {
             rows: 3,
             columns: 2,
             data: vec![1.0, -0.5, -1.0, 0.25, 0.0, 0.5],
         };
-        let quantized = matrix.quantized_columns().unwrap();
-        let bytes = quantized.bytes().unwrap();
-        assert_eq!(bytes.extract_tensor().1, [255, 1, 1, 192, 128, 255]);
-        assert_eq!(bytes.shape(), quantized.values.shape());
+        let [values, scales] = matrix.quantized_columns().unwrap();
+        let found: Vec<i8> = match values.element() {
+            TensorElementType::Int8 => values.bytes().iter().map(|b| b.cast_signed()).collect(),
+            // Bytes of which 128 is zero.
+            TensorElementType::Uint8 => {
+                let bytes = values.bytes().iter();
+                bytes.map(|b| b.wrapping_sub(128).cast_signed()).collect()
+            }
+            other => panic!("{other}"),
+        };
+        assert_eq!(found, [127, -127, -127, 64, 0, 127]);
+        assert_eq!(**values.shape(), [3, 2]);
+        let steps = [1.0_f32, 0.5].map(|largest| largest / 127.0);
+        assert_eq!(scales.bytes(), bytemuck::cast_slice::<f32, u8>(&steps));
     }
 }

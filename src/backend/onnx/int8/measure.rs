@@ -4,10 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use super::fold::{Finish, Folding};
-use super::matrix::Quantized;
+use super::fold::{Finish, Folding, Table};
 use super::plan::{Damage, Group, Plan};
-use super::store::{QuantizedWeight, Store, ones};
+use super::store::{Store, ones};
 use crate::backend::onnx::block::{Block, Layout};
 use crate::backend::onnx::maker::Maker;
 use crate::error::Result;
@@ -55,10 +54,7 @@ pub(super) struct Measure<'a> {
 
 impl<'a> Measure<'a> {
     /// Also gives the quantised embedding table.
-    pub(super) fn start(
-        folding: &'a Folding<'a>,
-        maker: Maker<'a>,
-    ) -> Result<(Self, Quantized<i16>)> {
+    pub(super) fn start(folding: &'a Folding<'a>, maker: Maker<'a>) -> Result<(Self, Table)> {
         let ids = ids(folding.config.vocab_size());
         let (table, exact) = folding.table(&ids)?;
         let hidden = folding.config.hidden_size();
@@ -88,7 +84,7 @@ impl<'a> Measure<'a> {
             let in_f32 = block.weights(&Plan::all_exact_but(layer, None))?;
             exact = Block::new(self.maker, layer, in_f32)?.run(LAYOUT, &exact)?;
             let weights = block.weights(plan)?;
-            int8 = Block::new(self.maker, layer, weights.clone())?.run(LAYOUT, &int8)?;
+            int8 = Block::new(self.maker, layer, weights.try_clone()?)?.run(LAYOUT, &int8)?;
             store.extend(weights);
         }
         let gain = ones(self.folding.config.hidden_size())?;
@@ -164,10 +160,4 @@ fn cosine(a: &[f32], b: &[f32]) -> f64 {
             .sum()
     };
     dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
-}
-
-impl From<Quantized<i16>> for QuantizedWeight {
-    fn from(table: Quantized<i16>) -> Self {
-        Self::Int16(table)
-    }
 }

@@ -1,9 +1,34 @@
 //! Linear layers of int8 weights and of rows that are quantised as they come.
 
+use std::fmt::Debug;
+
 use ort::Result;
 use ort::operator::Attribute;
+use ort::value::PrimitiveTensorElementType;
 
+use super::super::initializer::Initializer;
+use super::super::pages;
 use super::{CONTRIB, Ops, Value};
+
+/// Int8 weights as [`Ops::linear_int8`] reads them on this processor; see [`weights_are_bytes`].
+pub(in crate::backend::onnx) fn int8_array(
+    shape: [usize; 2],
+    values: impl Iterator<Item = i8>,
+) -> Result<Initializer> {
+    fn array<T: PrimitiveTensorElementType + Debug>(
+        shape: [usize; 2],
+        values: impl Iterator<Item = T>,
+    ) -> Result<Initializer> {
+        let mut array = pages::array::<T>(shape)?;
+        let places = array.extract_tensor_mut().1.iter_mut();
+        places.zip(values).for_each(|(place, value)| *place = value);
+        Ok(array.into())
+    }
+    match weights_are_bytes() {
+        true => array(shape, values.map(|value| value.cast_unsigned() ^ 0x80)),
+        false => array(shape, values),
+    }
+}
 
 /// Whether int8 weights stand in a graph as bytes of which 128 is zero, as rows do, and not as they
 /// are: on x86 without VNNI. There ONNX Runtime multiplies bytes by signed ones faster, but loses
