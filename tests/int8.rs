@@ -186,6 +186,23 @@ fn a_kept_model_gives_the_same_vectors_and_is_not_made_again() {
 }
 
 #[test]
+fn a_model_that_has_loaded_does_not_need_its_file() {
+    let (model, cache) = (planted(1, 4), TempDir::new().unwrap());
+    let first = embed_ids(&mut cached(model.path(), cache.path()), &sequences());
+    let mut second = cached(model.path(), cache.path());
+    let reason = &second.backend().reason;
+    assert!(!reason.contains(", 0 of "), "no layer in f32: {reason}");
+    // A page of it that were still read would end the process.
+    let file = &files(cache.path(), "int8")[0];
+    fs::File::options()
+        .write(true)
+        .truncate(true)
+        .open(file)
+        .unwrap();
+    assert_eq!(embed_ids(&mut second, &sequences()).data(), first.data());
+}
+
+#[test]
 fn a_kept_model_is_found_by_the_checkpoints_content_wherever_it_lies() {
     let (model, cache) = (planted(1, 1), TempDir::new().unwrap());
     drop(cached(model.path(), cache.path()));

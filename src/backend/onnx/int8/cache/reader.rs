@@ -96,8 +96,7 @@ fn weight(file: &Arc<Mmap>, arrays: &[(&Entry, usize)]) -> io::Result<QuantizedW
     let elements: Vec<Element> = arrays.iter().map(|(entry, _)| entry.element).collect();
     let of = |index: usize, held: Held| array(file, arrays[index], held);
     Ok(match elements[..] {
-        [F32] if arrays[0].0.shape.len() == 1 => QuantizedWeight::F32(of(0, Held::Here)?),
-        [F32] => QuantizedWeight::F32(of(0, Held::InFile)?),
+        [F32] => QuantizedWeight::F32(of(0, Held::Here)?),
         [Int8 | Uint8, F32] => {
             QuantizedWeight::Quantized([of(0, Held::InFile)?, of(1, Held::Here)?])
         }
@@ -106,8 +105,8 @@ fn weight(file: &Arc<Mmap>, arrays: &[(&Entry, usize)]) -> io::Result<QuantizedW
     })
 }
 
-/// Where an array is when it has been read: what sessions repack stays in the file, what they go on
-/// reading must not depend on it.
+/// Where an array is when it has been read: what sessions repack, which is int8, stays in the file;
+/// what they go on reading must not depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Held {
     Here,
