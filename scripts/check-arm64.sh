@@ -101,7 +101,7 @@ run_tests() {
     # show, and for texts of a thousand tokens.
     run_cargo_tests --lib --test finite --test parity --test selection -- \
         --skip int8_is_close_to_the_reference_on_every_configuration --skip in_pieces
-    run_cargo_tests --test int8 -- a_kept a_damaged a_zero_vector the_precision
+    run_cargo_tests --test int8 -- a_kept a_model_that_has a_damaged a_zero_vector the_precision
 }
 
 run_cargo_tests() {

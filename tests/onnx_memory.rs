@@ -18,9 +18,9 @@ use tempfile::TempDir;
 const HIDDEN: usize = 256;
 const VOCAB: usize = 200_000;
 
-/// A model of two layers, 4 query heads and 2 KV heads of 64; `vocab` rows, of which nothing is
-/// written, so that they take no disk.
-fn model(vocab: usize) -> TempDir {
+/// A model of 4 query heads and 2 KV heads of 64; `vocab` rows, of which nothing is written, so that
+/// they take no disk.
+fn model(vocab: usize, layers: usize) -> TempDir {
     let layer = [
         ("input_layernorm", vec![HIDDEN]),
         ("post_attention_layernorm", vec![HIDDEN]),
@@ -34,7 +34,7 @@ fn model(vocab: usize) -> TempDir {
         ("mlp.up_proj", vec![1024, HIDDEN]),
         ("mlp.down_proj", vec![HIDDEN, 1024]),
     ];
-    let layers = (0..2).flat_map(|n| {
+    let blocks = (0..layers).flat_map(|n| {
         let layer = layer.iter();
         layer.map(move |(key, shape)| (format!("layers.{n}.{key}.weight"), shape.clone()))
     });
@@ -43,14 +43,18 @@ fn model(vocab: usize) -> TempDir {
         ("embed_tokens.weight".to_owned(), vec![vocab, HIDDEN]),
     ];
     let dir = TempDir::new().unwrap();
-    write(dir.path(), vocab, layers.chain(outer));
+    write(dir.path(), [vocab, layers], blocks.chain(outer));
     dir
 }
 
-fn write(dir: &Path, vocab: usize, tensors: impl Iterator<Item = (String, Vec<usize>)>) {
+fn write(
+    dir: &Path,
+    [vocab, layers]: [usize; 2],
+    tensors: impl Iterator<Item = (String, Vec<usize>)>,
+) {
     let config = json!({
         "architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "hidden_act": "silu",
-        "hidden_size": HIDDEN, "intermediate_size": 1024, "num_hidden_layers": 2,
+        "hidden_size": HIDDEN, "intermediate_size": 1024, "num_hidden_layers": layers,
         "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 64, "vocab_size": vocab,
         "max_position_embeddings": 4096, "rms_norm_eps": 1e-6, "rope_theta": 1e6,
     });
@@ -115,7 +119,7 @@ fn sequence(length: usize, start: usize) -> Vec<u32> {
 #[test]
 fn a_large_batch_leaves_nothing_behind() {
     alone("a_large_batch_leaves_nothing_behind", || {
-        let dir = model(VOCAB);
+        let dir = model(VOCAB, 2);
         // The library and its first run take memory that is not the model's.
         embed_ids(
             &mut open(&tiny(), BackendChoice::Onnx, Precision::F32),
@@ -148,19 +152,21 @@ fn a_large_batch_leaves_nothing_behind() {
 
 #[test]
 fn memory_grows_with_a_texts_length_and_not_with_its_square() {
+    // Of shorter texts most of the peak is memory that was there before.
+    const LONGEST: usize = 16_384;
     let test = "memory_grows_with_a_texts_length_and_not_with_its_square";
     alone(test, || {
         let dir = copy_dir(&tiny());
         let config = dir.path().join("config.json");
         let mut values: Value = serde_json::from_slice(&fs::read(&config).unwrap()).unwrap();
-        values["max_position_embeddings"] = json!(8192);
+        values["max_position_embeddings"] = json!(LONGEST);
         let heads = values["num_attention_heads"].as_u64().unwrap() as usize;
         fs::write(config, values.to_string()).unwrap();
         for precision in [Precision::F32, Precision::Int8] {
             let mut embedder = open(dir.path(), BackendChoice::Onnx, precision);
             embed_ids(&mut embedder, &[sequence(600, 1)]);
             let before = status("VmRSS");
-            let peaks = [2048, 4096, 8192].map(|length| {
+            let peaks = [4096, 8192, LONGEST].map(|length| {
                 fs::write("/proc/self/clear_refs", "5").unwrap();
                 embed_ids(&mut embedder, &[sequence(length, 1)]);
                 status("VmHWM") - before
@@ -169,10 +175,33 @@ fn memory_grows_with_a_texts_length_and_not_with_its_square() {
             // themselves an unknown part was there before.
             let grown = [peaks[1] - peaks[0], peaks[2] - peaks[1]];
             assert!(2 * grown[1] <= 5 * grown[0], "{precision:?}: {peaks:?}");
-            let scores = heads * 8192 * 8192 * 4;
+            let scores = heads * LONGEST * LONGEST * 4;
             assert!(peaks[2] < scores / 4, "{precision:?}: {peaks:?}");
         }
     });
+}
+
+#[test]
+fn memory_of_a_long_text_does_not_grow_with_the_layers() {
+    alone(
+        "memory_of_a_long_text_does_not_grow_with_the_layers",
+        || {
+            const TOKENS: usize = 2048;
+            let peaks = [2, 26].map(|layers| {
+                let dir = model(1000, layers);
+                let mut embedder = open(dir.path(), BackendChoice::Onnx, Precision::F32);
+                embed_ids(&mut embedder, &[sequence(300, 1)]);
+                let before = status("VmRSS");
+                fs::write("/proc/self/clear_refs", "5").unwrap();
+                embed_ids(&mut embedder, &[sequence(TOKENS, 1)]);
+                status("VmHWM") - before
+            });
+            // The keys and values of 24 more layers, each with 128 elements for a token.
+            let kept = 24 * 2 * TOKENS * 128 * 4;
+            let more = peaks[1].saturating_sub(peaks[0]);
+            assert!(4 * more < kept, "{peaks:?}, all keys and values {kept}");
+        },
+    );
 }
 
 #[test]
@@ -217,7 +246,7 @@ fn weights_that_do_not_fit_are_refused_before_they_are_loaded() {
         || {
             // A table of 1.1 TB in its 16 bits: more than any machine that runs this has left.
             let vocab = 1 << 32 >> 1;
-            let dir = model(vocab - 1);
+            let dir = model(vocab - 1, 2);
             let refused = Embedder::from_dir(dir.path())
                 .backend(BackendChoice::Onnx)
                 .build();

@@ -100,10 +100,13 @@ impl Initializer {
     /// Its elements in this machine's order.
     #[allow(unsafe_code, reason = "the memory of an array")]
     pub(super) fn bytes(&self) -> &[u8] {
-        let len = self.element().byte_size(self.shape().num_elements());
-        // SAFETY: an array of primitives on the processor, all of whose bytes are initialised, and
-        // which nobody changes while it is borrowed.
-        unsafe { std::slice::from_raw_parts(self.array.data_ptr().cast(), len.unwrap_or(0)) }
+        match self.element().byte_size(self.shape().num_elements()) {
+            // It need not have memory.
+            None | Some(0) => &[],
+            // SAFETY: an array of primitives on the processor, all of whose bytes are initialised,
+            // and which nobody changes while it is borrowed.
+            Some(len) => unsafe { std::slice::from_raw_parts(self.array.data_ptr().cast(), len) },
+        }
     }
 
     /// The array, and what must live as long as it does.

@@ -186,12 +186,12 @@ impl Ops {
     pub(super) fn shape_and(&mut self, x: &str, axes: i64, then: &[i64]) -> Result<Value> {
         let first = vec![Attribute::new("end", axes)?];
         let (shape, then) = (self.node("Shape", &[x], first)?, self.constant(then)?);
-        self.concat([&shape, &then], 0)
+        self.concat(&[&shape, &then], 0)
     }
 
-    /// `a` and then `b` along an axis.
-    pub(super) fn concat(&mut self, [a, b]: [&str; 2], axis: i64) -> Result<Value> {
-        self.node("Concat", &[a, b], vec![Attribute::new("axis", axis)?])
+    /// One after the other along an axis.
+    pub(super) fn concat(&mut self, parts: &[&str], axis: i64) -> Result<Value> {
+        self.node("Concat", parts, vec![Attribute::new("axis", axis)?])
     }
 
     /// The beginning of the first axes of `x`, to where `ends` says for each.
@@ -227,6 +227,15 @@ impl Ops {
         self.node("LessOrEqual", &[a, b], vec![])
     }
 
+    /// The length of an axis, `(1)`.
+    fn axis(&mut self, x: &str, axis: i64) -> Result<Value> {
+        let attributes = vec![
+            Attribute::new("start", axis)?,
+            Attribute::new("end", axis + 1)?,
+        ];
+        self.node("Shape", &[x], attributes)
+    }
+
     fn constant(&mut self, values: &[i64]) -> Result<Value> {
         let mut tensor = Tensor::<i64>::new(&Allocator::default(), [values.len()])?;
         tensor.extract_tensor_mut().1.copy_from_slice(values);
@@ -250,7 +259,7 @@ impl Ops {
     }
 
     fn node(&mut self, op: &str, inputs: &[&str], attributes: Vec<Attribute>) -> Result<Value> {
-        self.node_in(ONNX_DOMAIN, op, inputs, 1, attributes)
+        self.node_in(ONNX_DOMAIN, op, inputs, attributes)
     }
 
     fn node_in(
@@ -258,26 +267,23 @@ impl Ops {
         domain: &str,
         op: &str,
         inputs: &[&str],
-        outputs: usize,
         attributes: Vec<Attribute>,
     ) -> Result<Value> {
         let output = self.fresh(op);
-        let others = (1..outputs).map(|n| format!("{output}_{n}"));
-        let outputs: Vec<String> = [output.clone()].into_iter().chain(others).collect();
-        self.push(domain, op, inputs, &outputs, attributes)?;
+        self.push(domain, op, inputs, &[&output], attributes)?;
         Ok(output)
     }
 
     /// A node by the name of its first output.
-    fn push<T: AsRef<str>>(
+    fn push(
         &mut self,
         domain: &str,
         op: &str,
         inputs: &[&str],
-        outputs: &[T],
+        outputs: &[&str],
         attributes: Vec<Attribute>,
     ) -> Result<()> {
-        let node = Node::new(op, domain, &outputs[0], inputs, outputs, attributes)?;
+        let node = Node::new(op, domain, outputs[0], inputs, outputs, attributes)?;
         self.graph.add_node(node)
     }
 

@@ -61,7 +61,7 @@ impl Qwen3<'_> {
         for ((past, these), all) in past_names(layer).iter().zip(both).zip(&mut all) {
             let kept = self.add(|ops| {
                 let past = ops.expand(past, &shape)?;
-                *all = ops.concat([&past, these], 1)?;
+                *all = ops.concat(&[&past, these], 1)?;
                 ops.beginning(these, KEPT, 2)
             })?;
             self.outputs.push((kept, kept_shape.to_vec()));
@@ -87,6 +87,7 @@ impl Qwen3<'_> {
     fn attention_of_all(&mut self, queries: &str, keys_and_values: [&str; 2]) -> Result<Value> {
         let causal = self.causal()?;
         let (heads, shape, form) = (self.heads(), self.queries_shape.clone(), self.form);
+        let columns = signed(self.config.query_size());
         self.add(|ops| {
             let queries = ops.reshape_to(queries, &shape)?;
             let queries = ops.rope(&queries, [COSINES, SINES], POSITION_IDS, heads[0])?;
@@ -96,7 +97,7 @@ impl Qwen3<'_> {
                 heads,
             };
             match form.is_grouped() {
-                true => ops.grouped(&attending, [LAST_KEYS, TOTAL_KEYS]),
+                true => ops.grouped(&attending, columns, [LAST_KEYS, TOTAL_KEYS]),
                 false => ops.attention(&attending, causal.as_deref()),
             }
         })

@@ -56,10 +56,11 @@ impl Ops {
     }
 
     /// As [`attention`](Self::attention), causal and without a past, by ONNX Runtime's own operator,
-    /// which goes through the keys in blocks and stores no scores.
+    /// which goes through the keys in blocks and stores no scores; `columns` are H * D.
     pub(in crate::backend::onnx) fn grouped(
         &mut self,
         attending: &Attending<'_>,
+        columns: i64,
         [last_keys, total_keys]: [&str; 2],
     ) -> Result<Value> {
         let [keys, values] = attending.keys_and_values;
@@ -73,6 +74,22 @@ impl Ops {
             total_keys,
         ];
         let attributes = attending.attributes("num_heads")?;
-        self.node_in(CONTRIB, "GroupQueryAttention", &inputs, 3, attributes)
+        let output = self.fresh("GroupQueryAttention");
+        // Keys and values (B, KV, L, D) to come. Without them it would store scores.
+        let [keys, values] = [self.fresh("keys"), self.fresh("values")];
+        let outputs = [&*output, &keys, &values];
+        self.push(
+            CONTRIB,
+            "GroupQueryAttention",
+            &inputs,
+            &outputs,
+            attributes,
+        )?;
+        // ONNX Runtime frees an array after the last that reads it, and one that nobody reads, after
+        // the run: those of all layers. So both tell the output's shape, which it has anyway.
+        let (sequences, tokens) = (self.axis(&keys, 0)?, self.axis(&values, 2)?);
+        let columns = self.constant(&[columns])?;
+        let shape = self.concat(&[&sequences, &tokens, &columns], 0)?;
+        self.reshape_to(&output, &shape)
     }
 }

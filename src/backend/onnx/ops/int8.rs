@@ -49,8 +49,7 @@ pub(in crate::backend::onnx) struct QuantizedRows {
 impl Ops {
     /// Each row's zero point, for as many rows as `x` has on its first axis.
     pub(in crate::backend::onnx) fn zero_points(&mut self, x: &str) -> Result<Value> {
-        let first = vec![Attribute::new("start", 0i64)?, Attribute::new("end", 1i64)?];
-        let rows = self.node("Shape", &[x], first)?;
+        let rows = self.axis(x, 0)?;
         let zero = self.zero_point()?;
         self.node("Expand", &[&zero, &rows], vec![])
     }
@@ -106,7 +105,7 @@ impl Ops {
         if weights_are_bytes() {
             inputs.push(&zero);
         }
-        self.node_in(CONTRIB, "MatMulIntegerToFloat", &inputs, 1, vec![])
+        self.node_in(CONTRIB, "MatMulIntegerToFloat", &inputs, vec![])
     }
 
     /// Rows of a table `(rows, columns)` of integers, each row with its scale.

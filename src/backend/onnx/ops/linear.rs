@@ -26,7 +26,7 @@ impl Ops {
             Side::Left => [weight, x],
             Side::Right => [x, weight],
         };
-        self.node_in(CONTRIB, "FusedMatMul", &inputs, 1, attributes)
+        self.node_in(CONTRIB, "FusedMatMul", &inputs, attributes)
     }
 
     /// `weight @ x`: as [`linear`](Self::linear), of columns `(in, T)` to columns.
