@@ -187,7 +187,7 @@ fn a_kept_model_gives_the_same_vectors_and_is_not_made_again() {
 
 #[test]
 fn a_model_that_has_loaded_does_not_need_its_file() {
-    let (model, cache) = (planted(1, 4), TempDir::new().unwrap());
+    let (model, cache) = (planted(1, 2), TempDir::new().unwrap());
     let first = embed_ids(&mut cached(model.path(), cache.path()), &sequences());
     let mut second = cached(model.path(), cache.path());
     let reason = &second.backend().reason;
