@@ -1,7 +1,7 @@
 //! Arrays that a session is given for good: in ONNX Runtime's own memory, or a part of a mapped file.
 
 use std::fmt::Debug;
-use std::ptr::{self, NonNull};
+use std::ptr;
 use std::sync::Arc;
 
 use memmap2::Mmap;
@@ -72,11 +72,9 @@ impl Initializer {
                 &mut value,
             ))
         };
-        made?;
-        let value = NonNull::new(value).ok_or_else(|| ort::Error::new("no array was made"))?;
         Ok(Self {
-            // SAFETY: a tensor that has just been made and nobody else owns.
-            array: unsafe { DynTensor::from_ptr(value, Some(&Allocator::default())) },
+            // SAFETY: a tensor that has just been made, or none, and nobody else owns it.
+            array: unsafe { pages::made_by(made, value, &Allocator::default()) }?,
             file: Some(Arc::clone(file)),
         })
     }

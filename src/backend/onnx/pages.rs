@@ -74,10 +74,8 @@ fn filled(
             &mut value,
         ))
     };
-    made?;
-    let value = NonNull::new(value).ok_or_else(|| ort::Error::new("no array was made"))?;
-    // SAFETY: a tensor that `allocator` has just made and nobody else owns.
-    let mut array = unsafe { DynTensor::from_ptr(value, Some(&allocator)) };
+    // SAFETY: a tensor that has just been made, or none, and nobody else owns it.
+    let mut array = unsafe { made_by(made, value, &allocator) }?;
     if bytes > 0 {
         let begin = array.data_ptr_mut().cast::<MaybeUninit<u8>>();
         // SAFETY: the array's own memory, which nothing else refers to.
@@ -86,6 +84,22 @@ fn filled(
         fill(memory);
     }
     Ok(array)
+}
+
+/// The array that a call of ONNX Runtime has made, if it has.
+///
+/// # Safety
+/// After a success `value` is null or a tensor that nobody else owns.
+#[allow(unsafe_code, reason = "a value of ONNX Runtime")]
+pub(super) unsafe fn made_by(
+    call: ort::Result<()>,
+    value: *mut ort::sys::OrtValue,
+    allocator: &Allocator,
+) -> ort::Result<DynTensor> {
+    call?;
+    let value = NonNull::new(value).ok_or_else(|| ort::Error::new("no array was made"))?;
+    // SAFETY: as the caller promises.
+    Ok(unsafe { DynTensor::from_ptr(value, Some(allocator)) })
 }
 
 /// Asks for large pages behind memory that has not been touched yet. Nobody need answer: it is
