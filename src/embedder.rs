@@ -4,6 +4,7 @@ mod builder;
 mod encoder;
 mod open;
 mod runner;
+mod source;
 
 use std::path::Path;
 

@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use super::open::{self, Opened};
+use super::source::Source;
 use super::{Embedder, Encoder, Runner};
 #[cfg(feature = "onnx")]
 use crate::backend::Waiting;
@@ -14,25 +15,14 @@ use crate::backend::select::{self, Fallback, PrefixBytes, Request};
 use crate::backend::tuning::Tuning;
 use crate::backend::{BackendChoice, BackendInfo, Device, Precision};
 use crate::config::ModelConfig;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::fingerprint;
 #[cfg(feature = "hub")]
-use crate::hub::{Hub, Network, Progress};
+use crate::hub::{Hub, Progress};
 use crate::model::Pooling;
 use crate::onnx_file::OnnxModel;
 use crate::prompt::Prompt;
 use crate::tokenizer::SpecialTokens;
-
-enum Source {
-    Dir(PathBuf),
-    #[cfg(feature = "hub")]
-    Hub {
-        id: String,
-        revision: Option<String>,
-        hub: Hub,
-        progress: Box<dyn FnMut(Progress<'_>)>,
-    },
-}
 
 /// Options of an [`Embedder`]; made by [`Embedder::from_dir`] or `Embedder::from_hub`.
 #[must_use]
@@ -345,65 +335,4 @@ impl EmbedderBuilder {
         };
         Ok(Embedder { encoder, runner })
     }
-}
-
-/// A model's files and name.
-struct Found {
-    dir: PathBuf,
-    model: String,
-    /// Where they came from a hub: the id and the commit.
-    hub: Option<(String, String)>,
-}
-
-impl Source {
-    /// The directory, if it is on this machine already.
-    fn local(&self) -> Option<PathBuf> {
-        match self {
-            Self::Dir(dir) => Some(dir.clone()),
-            #[cfg(feature = "hub")]
-            Self::Hub {
-                id, revision, hub, ..
-            } => {
-                let hub = hub.clone().network(Network::Forbidden);
-                let snapshot = hub.fetch(id, revision.as_deref(), &mut |_| {});
-                Some(snapshot.ok()?.dir)
-            }
-        }
-    }
-
-    fn resolve(self) -> Result<Found> {
-        match self {
-            Self::Dir(dir) if dir.is_dir() => Ok(Found {
-                model: directory_name(&dir),
-                dir,
-                hub: None,
-            }),
-            Self::Dir(dir) => Err(Error::ModelNotFound {
-                model: dir.display().to_string(),
-                reason: "there is no such directory".to_owned(),
-            }),
-            #[cfg(feature = "hub")]
-            Self::Hub {
-                id,
-                revision,
-                hub,
-                mut progress,
-            } => {
-                let snapshot = hub.fetch(&id, revision.as_deref(), &mut *progress)?;
-                Ok(Found {
-                    dir: snapshot.dir,
-                    hub: Some((id.clone(), snapshot.commit)),
-                    model: id,
-                })
-            }
-        }
-    }
-}
-
-fn directory_name(dir: &Path) -> String {
-    let absolute = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
-    absolute.file_name().map_or_else(
-        || dir.display().to_string(),
-        |name| name.to_string_lossy().into_owned(),
-    )
 }
