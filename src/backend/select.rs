@@ -1,4 +1,6 @@
-//! Which backend and device run: the only file that names the backends.
+//! Which backend and device run: the only module that names the backends.
+
+mod request;
 
 #[cfg(feature = "onnx")]
 use super::execution_provider::ExecutionProvider;
@@ -8,7 +10,7 @@ use super::mlx::{self, Mlx};
 use super::onnx::{self, Foreign, Onnx};
 #[cfg(any(feature = "mlx", feature = "onnx"))]
 use super::tuning::Tuner;
-use super::tuning::{Choice, Choices, Tuning};
+use super::tuning::{Choice, Choices};
 use super::{Backend, BackendChoice, BackendInfo, Device, DeviceKind, Precision};
 use crate::checkpoint::Checkpoint;
 use crate::config::ModelConfig;
@@ -18,41 +20,7 @@ use crate::onnx_file::OnnxModel;
 
 #[cfg(feature = "mlx")]
 pub(crate) use mlx::pack;
-
-/// What to do where no accelerator can be used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Fallback {
-    #[default]
-    Allow,
-    Forbid,
-}
-
-/// The most bytes of keys and values that are kept of prefixes.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct PrefixBytes(pub(crate) usize);
-
-impl Default for PrefixBytes {
-    /// Of the 0.6B a prefix of 20 tokens takes 4.4 MiB in f32.
-    fn default() -> Self {
-        Self(64 << 20)
-    }
-}
-
-/// What was asked for.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Request {
-    pub(crate) backend: BackendChoice,
-    pub(crate) device: Device,
-    pub(crate) precision: Precision,
-    pub(crate) fallback: Fallback,
-    pub(crate) prefixes: PrefixBytes,
-    pub(crate) batch_tokens: Option<usize>,
-    pub(crate) tuning: Tuning,
-    #[cfg(feature = "mlx")]
-    pub(crate) mlx: mlx::Limits,
-    #[cfg(feature = "onnx")]
-    pub(crate) onnx: onnx::Options,
-}
+pub(crate) use request::{Fallback, PrefixBytes, Request};
 
 /// What would run, without loading a model.
 pub(crate) fn probe(request: &Request) -> Result<BackendInfo> {
