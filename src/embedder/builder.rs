@@ -249,7 +249,7 @@ impl EmbedderBuilder {
     /// is measured: [`BackendInfo::choices`] are those of earlier starts, or the defaults.
     ///
     /// # Errors
-    /// [`Error::BackendUnavailable`] as `build` would give it.
+    /// [`Error::BackendUnavailable`](crate::Error::BackendUnavailable) as `build` would give it.
     pub fn probe(&self) -> Result<BackendInfo> {
         match self.checkpoint_config() {
             Some(config) => select::recall(&self.request, &config),
@@ -270,7 +270,7 @@ impl EmbedderBuilder {
     /// One that is offered may still lack its own libraries or its device.
     ///
     /// # Errors
-    /// [`Error::BackendUnavailable`] where there is no such library.
+    /// [`Error::BackendUnavailable`](crate::Error::BackendUnavailable) where there is no such library.
     #[cfg(feature = "onnx")]
     pub fn execution_providers(&self) -> Result<Vec<ExecutionProvider>> {
         select::execution_providers(&self.request)
