@@ -11,10 +11,7 @@ use serde_json::{Value, json};
 use support::*;
 use tempfile::TempDir;
 
-/// In f32, where a token that is not where it belongs shows.
 const QUERIES: usize = 500;
-/// In each other precision.
-const ROUNDED_QUERIES: usize = 100;
 
 /// Numbers without a pattern, the same in each run.
 struct Random(u64);
@@ -97,11 +94,7 @@ fn for_each(body: impl Fn(BackendChoice, Precision)) {
 /// Compares queries in requests of one to eight with the same ones alone and whole.
 fn check(dir: &std::path::Path, backend: BackendChoice, precision: Precision) {
     let mut random = Random(7);
-    let count = match precision {
-        Precision::F32 => QUERIES,
-        _ => ROUNDED_QUERIES,
-    };
-    let queries: Vec<String> = (0..count).map(|_| random.query()).collect();
+    let queries: Vec<String> = (0..QUERIES).map(|_| random.query()).collect();
     let options = raw().prompt(Prompt::Query);
     let mut alone = builder(dir, backend, precision).prefix_cache_bytes(0);
     let expected = whole(&mut alone.build().unwrap(), &queries, &options);
