@@ -64,23 +64,24 @@ impl Dtype {
         }
     }
 
-    /// Appends the elements of `bytes`, as [`decode`](Self::decode) gives them, each as `convert`
-    /// makes it: in loops that a compiler makes vectors of, as it does not of single pushes.
-    pub(crate) fn append<T>(self, bytes: &[u8], to: &mut Vec<T>, convert: impl Fn(f32) -> T) {
-        let (quads, pairs) = (bytes.as_chunks().0, bytes.as_chunks().0);
+    /// Writes the elements of `bytes`, as [`decode`](Self::decode) gives them, to the beginning of
+    /// `to`, each as `convert` makes it: in loops that a compiler makes vectors of.
+    pub(crate) fn fill<T>(self, bytes: &[u8], to: &mut [T], convert: impl Fn(f32) -> T) {
+        /// `zip` over two slices, which needs no check of bounds.
+        fn each<const N: usize, T>(bytes: &[u8], to: &mut [T], convert: impl Fn([u8; N]) -> T) {
+            let elements = bytes.as_chunks().0;
+            to.iter_mut()
+                .zip(elements)
+                .for_each(|(place, &bytes)| *place = convert(bytes));
+        }
+
         match self {
-            Self::F32 => to.extend(quads.iter().map(|&b| convert(f32::from_le_bytes(b)))),
-            Self::F16 => {
-                let values = pairs.iter().map(|&b| f16::from_le_bytes(b).to_f32());
-                to.extend(values.map(convert));
-            }
-            Self::Bf16 => {
-                let values = pairs.iter().map(|&b| bf16::from_le_bytes(b).to_f32());
-                to.extend(values.map(convert));
-            }
-            Self::U32 | Self::U8 | Self::Int8 => {
-                self.decode(bytes, |value| to.push(convert(value)));
-            }
+            Self::F32 => each(bytes, to, |b| convert(f32::from_le_bytes(b))),
+            Self::F16 => each(bytes, to, |b| convert(f16::from_le_bytes(b).to_f32())),
+            Self::Bf16 => each(bytes, to, |b| convert(bf16::from_le_bytes(b).to_f32())),
+            Self::U32 => each(bytes, to, |b| convert(u32::from_le_bytes(b) as f32)),
+            Self::U8 => each(bytes, to, |[b]| convert(f32::from(b))),
+            Self::Int8 => each(bytes, to, |b| convert(f32::from(i8::from_le_bytes(b)))),
         }
     }
 
@@ -126,15 +127,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn appended_elements_are_those_that_are_decoded_one_by_one() {
+    fn elements_are_filled_in_as_they_are_decoded_one_by_one() {
         let bytes: Vec<u8> = (0..=255).flat_map(|high| [high ^ 0x5a, high]).collect();
         let types = [Dtype::F32, Dtype::F16, Dtype::Bf16, Dtype::Int8, Dtype::U8];
         for dtype in types.into_iter().chain([Dtype::U32]) {
-            let (mut each, mut all) = (Vec::new(), vec![0]);
+            let mut each = Vec::new();
             dtype.decode(&bytes, |value| each.push(value.to_bits()));
-            dtype.append(&bytes, &mut all, f32::to_bits);
-            assert_eq!(all[1..], each, "{dtype}");
             assert_eq!(each.len(), bytes.len() / dtype.size(), "{dtype}");
+            let mut all = vec![7; each.len() + 1];
+            dtype.fill(&bytes, &mut all, f32::to_bits);
+            assert_eq!(all.pop(), Some(7), "{dtype}");
+            assert_eq!(all, each, "{dtype}");
         }
     }
 }

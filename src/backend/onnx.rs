@@ -1,9 +1,9 @@
 //! ONNX Runtime: the same checkpoint on any processor, with no C++ compiler and no ONNX file.
 
+mod array;
 mod block;
 mod foreign;
 mod graph;
-mod initializer;
 mod inputs;
 mod int8;
 mod library;

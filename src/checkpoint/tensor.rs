@@ -1,6 +1,6 @@
 //! A tensor in a shard: what it is, and its bytes, one window at a time.
 
-use std::io;
+use std::{io, mem};
 
 use super::header::Entry;
 use super::shard::Shard;
@@ -82,22 +82,32 @@ impl<'a> Tensor<'a> {
     /// # Errors
     /// Those of [`for_each_window`](Self::for_each_window), and `Io` if memory does not suffice.
     pub fn to_f32(&self) -> Result<Vec<f32>> {
-        let mut values = self.reserve(self.entry.len / self.dtype().size())?;
-        self.for_each_window(|bytes| {
-            self.dtype().append(bytes, &mut values, |value| value);
-            Ok(())
-        })?;
+        let mut values = self.room_for(self.entry.len / self.dtype().size())?;
+        self.fill(&mut values, |value| value)?;
         Ok(values)
     }
 
-    /// Room for `elements` of this tensor.
-    pub(super) fn reserve(&self, elements: usize) -> Result<Vec<f32>> {
+    /// Writes all elements to the beginning of `to`, each as `convert` makes it.
+    pub(super) fn fill<T>(&self, to: &mut [T], convert: impl Fn(f32) -> T) -> Result<()> {
+        let mut rest = to;
+        self.for_each_window(|bytes| {
+            let elements = (bytes.len() / self.dtype().size()).min(rest.len());
+            let (part, after) = mem::take(&mut rest).split_at_mut(elements);
+            self.dtype().fill(bytes, part, &convert);
+            rest = after;
+            Ok(())
+        })
+    }
+
+    /// Zeros in place of `elements` of this tensor.
+    pub(super) fn room_for(&self, elements: usize) -> Result<Vec<f32>> {
         let mut values = Vec::new();
         let reserved = values.try_reserve_exact(elements);
         reserved.map_err(|_| Error::Io {
             path: self.shard.path.clone(),
             source: io::ErrorKind::OutOfMemory.into(),
         })?;
+        values.resize(elements, 0.0);
         Ok(values)
     }
 }

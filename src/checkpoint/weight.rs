@@ -81,23 +81,27 @@ impl Weight<'_> {
         })
     }
 
-    /// Appends all elements, each as `convert` makes it.
+    /// Writes all elements to the beginning of `to`, each as `convert` makes it.
     #[cfg(feature = "onnx")]
-    pub(crate) fn append<T>(&self, to: &mut Vec<T>, convert: impl Fn(f32) -> T) -> Result<()> {
+    pub(crate) fn fill<T>(&self, to: &mut [T], convert: impl Fn(f32) -> T) -> Result<()> {
         match self.packed {
-            Some(_) => self.for_each(|value| to.push(convert(value))),
-            None => self.tensor.for_each_window(|window| {
-                self.tensor.dtype().append(window, to, &convert);
-                Ok(())
-            }),
+            Some(_) => {
+                let mut places = to.iter_mut();
+                self.for_each(|value| {
+                    if let Some(place) = places.next() {
+                        *place = convert(value);
+                    }
+                })
+            }
+            None => self.tensor.fill(to, convert),
         }
     }
 
     /// All elements; see [`Tensor::to_f32`].
     #[cfg(feature = "onnx")]
     pub(crate) fn to_f32(&self) -> Result<Vec<f32>> {
-        let mut values = self.tensor.reserve(self.elements())?;
-        self.append(&mut values, |value| value)?;
+        let mut values = self.tensor.room_for(self.elements())?;
+        self.fill(&mut values, |value| value)?;
         Ok(values)
     }
 }

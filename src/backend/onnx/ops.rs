@@ -14,9 +14,9 @@ use ort::Result;
 use ort::editor::{Graph, Model, Node, ONNX_DOMAIN, Opset};
 use ort::memory::Allocator;
 use ort::operator::Attribute;
-use ort::value::{DynValue, Outlet, PrimitiveTensorElementType, Shape, Tensor};
+use ort::value::{Outlet, PrimitiveTensorElementType, Shape, Tensor};
 
-use super::initializer::Initializer;
+use super::array::StoredArray;
 
 pub(super) use attention::Attending;
 pub(super) use int8::{QuantizedRows, int8_array, weights_are_bytes};
@@ -42,9 +42,9 @@ pub(super) type Value = String;
 /// Where an array that a graph reads lies.
 pub(super) enum Stored {
     /// With the caller, who gives it to each run.
-    Input(Arc<DynValue>),
+    Input(Arc<StoredArray>),
     /// With the session, which may move it to its device or repack it.
-    Initializer(Initializer),
+    Initializer(StoredArray),
 }
 
 /// A graph being written. Shapes in comments: B sequences, L tokens.
@@ -52,8 +52,8 @@ pub(super) struct Ops {
     graph: Graph,
     nodes: usize,
     scope: String,
-    weights: BTreeMap<Value, Arc<DynValue>>,
-    files: Vec<Arc<Mmap>>,
+    weights: BTreeMap<Value, Arc<StoredArray>>,
+    mappings: Vec<Arc<Mmap>>,
     scalars: BTreeSet<&'static str>,
 }
 
@@ -61,9 +61,9 @@ pub(super) struct Ops {
 pub(super) struct Built {
     pub(super) model: Model,
     /// Inputs that are always the same.
-    pub(super) weights: BTreeMap<Value, Arc<DynValue>>,
+    pub(super) weights: BTreeMap<Value, Arc<StoredArray>>,
     /// What initializers may be parts of.
-    pub(super) files: Vec<Arc<Mmap>>,
+    pub(super) mappings: Vec<Arc<Mmap>>,
 }
 
 impl Ops {
@@ -73,7 +73,7 @@ impl Ops {
             nodes: 0,
             scope: String::new(),
             weights: BTreeMap::new(),
-            files: Vec::new(),
+            mappings: Vec::new(),
             scalars: BTreeSet::new(),
         })
     }
@@ -86,7 +86,8 @@ impl Ops {
     /// The finished model.
     pub(super) fn finish(mut self, inputs: Vec<Outlet>, outputs: Vec<Outlet>) -> Result<Built> {
         let weights = self.weights.iter();
-        let weights = weights.map(|(name, array)| Outlet::new(name, array.dtype().clone()));
+        let weights =
+            weights.map(|(name, array)| Outlet::new(name, array.as_tensor().dtype().clone()));
         self.graph.set_inputs(inputs.into_iter().chain(weights))?;
         self.graph.set_outputs(outputs)?;
         let opsets = [Opset::new(ONNX_DOMAIN, OPSET)?, Opset::new(CONTRIB, 1)?];
@@ -95,7 +96,7 @@ impl Ops {
         Ok(Built {
             model,
             weights: self.weights,
-            files: self.files,
+            mappings: self.mappings,
         })
     }
 
@@ -107,8 +108,8 @@ impl Ops {
                 self.weights.insert(name.to_owned(), array);
             }
             Stored::Initializer(array) => {
-                let (array, file) = array.into_parts();
-                self.files.extend(file);
+                let (array, mapping) = array.into_parts();
+                self.mappings.extend(mapping);
                 let shared = array.shape().num_elements() >= SMALLEST_SHARED;
                 self.graph.add_initializer(name, array, shared)?;
             }

@@ -3,16 +3,27 @@
 
 use std::convert::Infallible;
 use std::fmt::Debug;
+use std::io;
 use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull};
 use std::slice;
 use std::sync::{Mutex, PoisonError};
 
+use memmap2::MmapMut;
 use ort::AsPointer;
 use ort::memory::Allocator;
 use ort::value::{DynTensor, PrimitiveTensorElementType, Shape, Tensor, TensorElementType};
 
 use super::side_by_side;
+
+/// Memory of zeros for many arrays in one piece. Large pages begin at multiples of their size: an array
+/// that is allocated by itself has small ones up to the first and after the last, which of a matrix of
+/// a few megabytes is much of it.
+pub(super) fn block(len: usize) -> io::Result<MmapMut> {
+    let mut block = MmapMut::map_anon(len)?;
+    ask_for(&mut block);
+    Ok(block)
+}
 
 /// An array of zeros in ONNX Runtime's own memory. `Tensor::new` writes the zeros before anybody can
 /// ask for large pages.
@@ -106,7 +117,7 @@ pub(super) unsafe fn made_by(
 /// advice.
 #[cfg(target_os = "linux")]
 #[allow(unsafe_code, reason = "advice on memory")]
-pub(super) fn ask_for<T>(memory: &mut [T]) {
+fn ask_for<T>(memory: &mut [T]) {
     /// A multiple of every size of a small page: ranges must begin with one.
     const PAGE: usize = 1 << 16;
 
@@ -121,7 +132,7 @@ pub(super) fn ask_for<T>(memory: &mut [T]) {
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(super) fn ask_for<T>(_: &mut [T]) {}
+fn ask_for<T>(_: &mut [T]) {}
 
 /// Gives the system what a load has freed. glibc would keep it: of arrays of a few megabytes that
 /// sessions have repacked, 500 MB for the 0.6B in int8.

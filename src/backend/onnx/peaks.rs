@@ -69,7 +69,7 @@ fn int8_product() -> ort::Result<Built> {
 
 fn rows(ops: &mut Ops, name: &str) -> ort::Result<String> {
     let rows = Tensor::from_array(([SIZE, SIZE], vec![1.0_f32; SIZE * SIZE]))?;
-    ops.weight(name, Stored::Input(Arc::new(rows.into_dyn())))
+    ops.weight(name, Stored::Input(Arc::new(rows.into())))
 }
 
 fn finish(ops: Ops, y: &str) -> ort::Result<Built> {

@@ -10,8 +10,8 @@ use memmap2::Mmap;
 use ort::logging::LogLevel;
 use ort::session::builder::{AutoDevicePolicy, GraphOptimizationLevel, SessionBuilder};
 use ort::session::{RunOptions, SessionInputValue, SessionOutputs};
-use ort::value::DynValue;
 
+use super::array::StoredArray;
 use super::failed;
 use super::library::Library;
 use super::ops::Built;
@@ -30,8 +30,8 @@ const KEPT_TOKENS: usize = 512;
 pub(super) struct Session {
     session: ort::session::Session,
     /// What its initializers may be parts of: dropped after it.
-    _files: Vec<Arc<Mmap>>,
-    weights: BTreeMap<String, Arc<DynValue>>,
+    _mappings: Vec<Arc<Mmap>>,
+    weights: BTreeMap<String, Arc<StoredArray>>,
     keep: RunOptions,
     give_back: RunOptions,
 }
@@ -52,12 +52,12 @@ impl Session {
         let Built {
             model,
             weights,
-            files,
+            mappings,
         } = built;
         let session = provider.session(options, |options| model.into_session(&options));
         Ok(Self {
             session: session.map_err(|error| failed("load", error))?,
-            _files: files,
+            _mappings: mappings,
             weights,
             keep,
             give_back,
@@ -71,7 +71,8 @@ impl Session {
         tokens: usize,
     ) -> Result<SessionOutputs<'a>> {
         let weights = self.weights.iter();
-        inputs.extend(weights.map(|(name, array)| (name.as_str().into(), (&**array).into())));
+        inputs
+            .extend(weights.map(|(name, array)| (name.as_str().into(), array.as_tensor().into())));
         let options = match tokens {
             ..=KEPT_TOKENS => &self.keep,
             _ => &self.give_back,

@@ -4,19 +4,21 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::sync::Arc;
+use std::mem;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use bytemuck::cast_slice_mut;
 use half::{bf16, f16};
-use ort::value::{DynValue, PrimitiveTensorElementType, Tensor as Array};
+use ort::value::{PrimitiveTensorElementType, Tensor, TensorElementType};
 
+use super::array::{ALIGNMENT, StoredArray};
 use super::failed;
-use super::initializer::Initializer;
 use super::ops::Stored;
 use super::pages;
 use super::side_by_side;
 use crate::checkpoint::{self, Checkpoint};
 use crate::dtype::Dtype;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// The embedding table's key.
 pub(super) const TABLE: &str = "embed_tokens.weight";
@@ -30,7 +32,7 @@ pub(super) enum Weight {
     /// The embedding table, as the checkpoint has it.
     Bf16(Stored),
     /// Integers and their scales: a linear layer as `(in, out)`, or the embedding table.
-    Quantized([Initializer; 2]),
+    Quantized([StoredArray; 2]),
 }
 
 /// Gives a graph its weights, by their keys in the checkpoint.
@@ -48,35 +50,27 @@ pub(super) struct FloatWeights {
 
 enum Source {
     /// Arrays by their keys in the checkpoint. All of a model's sessions read these.
-    Shared(BTreeMap<String, (Arc<DynValue>, Dtype)>),
+    Shared(BTreeMap<String, (Arc<StoredArray>, Dtype)>),
     /// Read for the one session that takes them.
     Own(Checkpoint),
 }
 
 impl FloatWeights {
-    /// Loads every tensor, several at once. Beside the arrays themselves, loading holds one window
-    /// of each of these.
+    /// Loads every tensor into one block of memory, several at once. Beside the block, loading holds
+    /// one window of each of these.
     pub(super) fn shared(checkpoint: &Checkpoint, precision: Dtype) -> Result<Self> {
         let _span = tracing::debug_span!("convert").entered();
-        let weights = checkpoint.weights().map(|key| {
+        let parts = checkpoint.weights().map(|key| {
             let weight = checkpoint.weight(key)?;
-            Ok((key, weight))
+            let dtype = shared_as(key, &weight, precision);
+            Ok(Part { key, weight, dtype })
         });
-        let mut weights = weights.collect::<Result<Vec<_>>>()?;
-        weights.sort_by_key(|(_, weight)| Reverse(weight.elements()));
-        let arrays = side_by_side::each(&weights, |(key, weight)| {
-            let dtype = shared_as(key, weight, precision);
-            let array = match dtype {
-                Dtype::F16 => outside(weight, f16::from_f32)?,
-                Dtype::Bf16 => outside(weight, bf16::from_f32)?,
-                _ => outside(weight, |value| value)?,
-            };
-            Ok::<_, Error>(((*key).to_owned(), (Arc::new(array), dtype)))
-        })?;
+        let mut parts = parts.collect::<Result<Vec<_>>>()?;
+        parts.sort_by_key(|part| Reverse(part.len()));
         Ok(Self {
             precision,
-            bytes: Self::shared_bytes(checkpoint, precision)?,
-            source: Source::Shared(arrays.into_iter().collect()),
+            bytes: parts.iter().map(Part::len).sum(),
+            source: Source::Shared(load(&parts)?),
         })
     }
 
@@ -168,34 +162,76 @@ fn bytes(
     sizes.sum()
 }
 
-/// The array's memory is Rust's: ONNX Runtime shares no other between sessions.
-fn outside<T: PrimitiveTensorElementType + Debug + Clone + 'static>(
-    weight: &checkpoint::Weight<'_>,
-    convert: impl Fn(f32) -> T,
-) -> Result<DynValue> {
-    let mut values = Vec::new();
-    let reserved = values.try_reserve_exact(weight.elements());
-    reserved.map_err(|error| failed("allocate", error))?;
-    pages::ask_for(values.spare_capacity_mut());
-    weight.append(&mut values, convert)?;
-    let array = Array::from_array((weight.shape(), values));
-    Ok(array.map_err(|error| failed("weights", error))?.into_dyn())
+/// A weight of which all sessions read one array.
+struct Part<'a> {
+    key: &'a str,
+    weight: checkpoint::Weight<'a>,
+    dtype: Dtype,
+}
+
+impl Part<'_> {
+    /// Bytes of the array.
+    fn len(&self) -> usize {
+        self.weight.elements() * self.dtype.size()
+    }
+
+    /// Bytes that it takes in a block.
+    fn room(&self) -> usize {
+        self.len().next_multiple_of(ALIGNMENT)
+    }
+
+    /// Writes its elements to memory that begins at a multiple of [`ALIGNMENT`].
+    fn fill(&self, memory: &mut [u8]) -> Result<()> {
+        match self.dtype {
+            Dtype::F16 => self.weight.fill(cast_slice_mut(memory), f16::from_f32),
+            Dtype::Bf16 => self.weight.fill(cast_slice_mut(memory), bf16::from_f32),
+            _ => self.weight.fill(cast_slice_mut(memory), |value| value),
+        }
+    }
+
+    fn element(&self) -> TensorElementType {
+        match self.dtype {
+            Dtype::F16 => TensorElementType::Float16,
+            Dtype::Bf16 => TensorElementType::Bfloat16,
+            _ => TensorElementType::Float32,
+        }
+    }
+}
+
+/// The arrays of all parts, by their keys. Their memory is no session's: ONNX Runtime shares no other.
+fn load(parts: &[Part<'_>]) -> Result<BTreeMap<String, (Arc<StoredArray>, Dtype)>> {
+    let block = pages::block(parts.iter().map(Part::room).sum());
+    let mut block = block.map_err(|error| failed("allocate", error))?;
+    let mut rest = &mut *block;
+    let places = parts.iter().map(|part| {
+        let (place, after) = mem::take(&mut rest).split_at_mut(part.room());
+        rest = after;
+        (part, Mutex::new(&mut place[..part.len()]))
+    });
+    let places: Vec<_> = places.collect();
+    side_by_side::each(&places, |(part, place)| {
+        part.fill(&mut place.lock().unwrap_or_else(PoisonError::into_inner))
+    })?;
+    let block = block.make_read_only();
+    let block = Arc::new(block.map_err(|error| failed("allocate", error))?);
+    let mut begin = 0;
+    let arrays = parts.iter().map(|part| {
+        let array = StoredArray::mapped(&block, begin, part.element(), part.weight.shape());
+        begin += part.room();
+        let array = array.map_err(|error| failed("weights", error))?;
+        Ok((part.key.to_owned(), (Arc::new(array), part.dtype)))
+    });
+    arrays.collect()
 }
 
 /// The array's memory is ONNX Runtime's, as that of initializers must be.
 fn inside<T: PrimitiveTensorElementType + Debug>(
     weight: &checkpoint::Weight<'_>,
     convert: impl Fn(f32) -> T,
-) -> Result<Array<T>> {
+) -> Result<Tensor<T>> {
     let array = pages::array(weight.shape());
     let mut array = array.map_err(|error| failed("allocate", error))?;
-    let (_, out) = array.extract_tensor_mut();
-    let mut places = out.iter_mut();
-    weight.for_each(|value| {
-        if let Some(place) = places.next() {
-            *place = convert(value);
-        }
-    })?;
+    weight.fill(array.extract_tensor_mut().1, convert)?;
     Ok(array)
 }
 

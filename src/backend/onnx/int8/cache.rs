@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use super::key;
 use super::store::Store;
-use crate::backend::onnx::initializer::{ALIGNMENT, Initializer};
+use crate::backend::onnx::array::{ALIGNMENT, StoredArray};
 use crate::cache_dir;
 use crate::checkpoint::Checkpoint;
 use crate::config::ModelConfig;
@@ -137,7 +137,7 @@ fn write(out: &mut BufWriter<File>, key: &str, summary: &str, store: &Store) -> 
     Ok(())
 }
 
-fn entry(array: &Initializer) -> io::Result<Entry> {
+fn entry(array: &StoredArray) -> io::Result<Entry> {
     Ok(Entry {
         element: array.element().try_into()?,
         shape: array.shape().iter().map(|&axis| axis as usize).collect(),

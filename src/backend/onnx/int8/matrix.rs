@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use ort::value::{PrimitiveTensorElementType, Tensor as Array};
 
 use super::rotation::Rotation;
-use crate::backend::onnx::initializer::Initializer;
+use crate::backend::onnx::array::StoredArray;
 use crate::backend::onnx::ops::int8_array;
 use crate::backend::onnx::{failed, pages};
 use crate::checkpoint::Weight;
@@ -96,12 +96,12 @@ impl Matrix {
     }
 
     /// As an array of ONNX Runtime.
-    pub(super) fn to_array(&self) -> Result<Initializer> {
+    pub(super) fn to_array(&self) -> Result<StoredArray> {
         Ok(array([self.rows, self.columns], self.data.iter().copied())?.into())
     }
 
     /// Int8 values, and a scale for each column.
-    pub(super) fn quantized_columns(&self) -> Result<[Initializer; 2]> {
+    pub(super) fn quantized_columns(&self) -> Result<[StoredArray; 2]> {
         let mut scales = vec![0.0_f32; self.columns];
         for row in self.data.chunks_exact(self.columns) {
             for (most, value) in scales.iter_mut().zip(row) {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use memmap2::Mmap;
 
 use super::matrix::array;
+use crate::backend::onnx::array::StoredArray;
 use crate::backend::onnx::failed;
-use crate::backend::onnx::initializer::Initializer;
 use crate::backend::onnx::ops::Stored;
 use crate::backend::onnx::weights::{Weight, Weights};
 use crate::error::Result;
@@ -15,9 +15,9 @@ use crate::error::Result;
 /// A weight of an int8 model.
 pub(in crate::backend::onnx) enum QuantizedWeight {
     /// Laid out as in the checkpoint.
-    F32(Initializer),
+    F32(StoredArray),
     /// A linear layer as `(in, out)`, or the embedding table, and the scale of each output or row.
-    Quantized([Initializer; 2]),
+    Quantized([StoredArray; 2]),
 }
 
 /// Weights that a graph takes one by one.
@@ -115,7 +115,7 @@ impl Weights for Store {
 
 impl QuantizedWeight {
     /// Its arrays in the order of the cache's file.
-    pub(super) fn arrays(&self) -> impl Iterator<Item = &Initializer> {
+    pub(super) fn arrays(&self) -> impl Iterator<Item = &StoredArray> {
         match self {
             Self::F32(array) => std::slice::from_ref(array).iter(),
             Self::Quantized(arrays) => arrays.iter(),

@@ -6,7 +6,7 @@ use ort::Result;
 use ort::operator::Attribute;
 use ort::value::PrimitiveTensorElementType;
 
-use super::super::initializer::Initializer;
+use super::super::array::StoredArray;
 use super::super::pages;
 use super::{CONTRIB, Ops, Value};
 
@@ -14,11 +14,11 @@ use super::{CONTRIB, Ops, Value};
 pub(in crate::backend::onnx) fn int8_array(
     shape: [usize; 2],
     values: impl Iterator<Item = i8>,
-) -> Result<Initializer> {
+) -> Result<StoredArray> {
     fn array<T: PrimitiveTensorElementType + Debug>(
         shape: [usize; 2],
         values: impl Iterator<Item = T>,
-    ) -> Result<Initializer> {
+    ) -> Result<StoredArray> {
         let mut array = pages::array::<T>(shape)?;
         let places = array.extract_tensor_mut().1.iter_mut();
         places.zip(values).for_each(|(place, value)| *place = value);

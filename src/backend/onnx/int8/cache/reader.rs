@@ -10,7 +10,7 @@ use memmap2::{Mmap, MmapOptions};
 
 use super::super::store::QuantizedWeight;
 use super::{Element, Entry, Header, MAGIC, PIECE, aligned, end_of_header};
-use crate::backend::onnx::initializer::Initializer;
+use crate::backend::onnx::array::StoredArray;
 use crate::backend::onnx::side_by_side;
 use crate::file;
 
@@ -113,9 +113,9 @@ enum Held {
     InFile,
 }
 
-fn array(file: &Arc<Mmap>, (entry, begin): (&Entry, usize), held: Held) -> io::Result<Initializer> {
+fn array(file: &Arc<Mmap>, (entry, begin): (&Entry, usize), held: Held) -> io::Result<StoredArray> {
     let (element, shape) = (entry.element.into(), entry.shape.as_slice());
-    let array = Initializer::mapped(file, begin, element, shape).and_then(|array| match held {
+    let array = StoredArray::mapped(file, begin, element, shape).and_then(|array| match held {
         Held::Here => array.try_clone(),
         Held::InFile => Ok(array),
     });

@@ -1,4 +1,4 @@
-//! Arrays that a session is given for good: in ONNX Runtime's own memory, or a part of a mapped file.
+//! Arrays that outlive a run: in ONNX Runtime's own memory, or a part of a mapping.
 
 use std::fmt::Debug;
 use std::ptr;
@@ -11,35 +11,35 @@ use ort::value::{DynTensor, PrimitiveTensorElementType, Shape, Tensor, TensorEle
 
 use super::pages;
 
-/// Where arrays begin in a mapped file: at a multiple of this many bytes.
+/// Where arrays begin in a mapping: at a multiple of this many bytes.
 pub(super) const ALIGNMENT: usize = 64;
 
 /// An array and, if it is not ONNX Runtime's, its memory.
-pub(super) struct Initializer {
+pub(super) struct StoredArray {
     array: DynTensor,
-    file: Option<Arc<Mmap>>, // dropped after the array
+    mapping: Option<Arc<Mmap>>, // dropped after the array
 }
 
-impl<T: PrimitiveTensorElementType + Debug> From<Tensor<T>> for Initializer {
+impl<T: PrimitiveTensorElementType + Debug> From<Tensor<T>> for StoredArray {
     fn from(array: Tensor<T>) -> Self {
         Self {
             array: array.upcast(),
-            file: None,
+            mapping: None,
         }
     }
 }
 
-impl Initializer {
-    /// The array whose bytes begin at `begin` in the file.
+impl StoredArray {
+    /// The array whose bytes begin at `begin` in the mapping.
     ///
     /// # Errors
-    /// The file does not hold it there, or ONNX Runtime's own.
+    /// The mapping does not hold it there, or ONNX Runtime's own.
     #[allow(
         unsafe_code,
         reason = "an array of ONNX Runtime over memory that is not its own"
     )]
     pub(super) fn mapped(
-        file: &Arc<Mmap>,
+        mapping: &Arc<Mmap>,
         begin: usize,
         element: TensorElementType,
         shape: impl Into<Shape>,
@@ -48,7 +48,9 @@ impl Initializer {
         let len = element
             .byte_size(shape.num_elements())
             .unwrap_or(usize::MAX);
-        let bytes = begin.checked_add(len).and_then(|end| file.get(begin..end));
+        let bytes = begin
+            .checked_add(len)
+            .and_then(|end| mapping.get(begin..end));
         let bytes = bytes.filter(|_| begin.is_multiple_of(ALIGNMENT));
         let bytes = bytes.ok_or_else(|| ort::Error::new("no array begins there"))?;
         let memory = MemoryInfo::new(
@@ -59,8 +61,8 @@ impl Initializer {
         )?;
         let mut value = ptr::null_mut();
         // SAFETY: every pointer is of something that outlives the call, and lengths are those of what
-        // they belong to. ONNX Runtime only reads initializers, so that the mapping may be read-only;
-        // it is aligned, and lives as long as the array, see `into_parts`.
+        // they belong to. ONNX Runtime only reads initializers and inputs, so that the mapping may be
+        // read-only; it is aligned, and lives as long as the array, see `into_parts`.
         let made = unsafe {
             ort::Error::result_from_status((ort::api().CreateTensorWithDataAsOrtValue)(
                 memory.ptr(),
@@ -75,7 +77,7 @@ impl Initializer {
         Ok(Self {
             // SAFETY: a tensor that has just been made, or none, and nobody else owns it.
             array: unsafe { pages::made_by(made, value, &Allocator::default()) }?,
-            file: Some(Arc::clone(file)),
+            mapping: Some(Arc::clone(mapping)),
         })
     }
 
@@ -83,8 +85,13 @@ impl Initializer {
     pub(super) fn try_clone(&self) -> ort::Result<Self> {
         Ok(Self {
             array: pages::copy(self.bytes(), self.element(), self.shape())?,
-            file: None,
+            mapping: None,
         })
+    }
+
+    /// As a session is given it in a run.
+    pub(super) fn as_tensor(&self) -> &DynTensor {
+        &self.array
     }
 
     pub(super) fn element(&self) -> TensorElementType {
@@ -109,6 +116,6 @@ impl Initializer {
 
     /// The array, and what must live as long as it does.
     pub(super) fn into_parts(self) -> (DynTensor, Option<Arc<Mmap>>) {
-        (self.array, self.file)
+        (self.array, self.mapping)
     }
 }
