@@ -46,15 +46,14 @@ std::unique_ptr<array> allocate(rust::Slice<const std::int32_t> shape,
                                  mx::Shape(shape.begin(), shape.end()), dtype);
 }
 
-void write(array& a, std::size_t offset,
-           rust::Slice<const std::uint8_t> bytes) {
-  if (offset > a.nbytes() || bytes.size() > a.nbytes() - offset) {
+std::uint8_t* place(array& a, std::size_t offset, std::size_t bytes) {
+  if (offset > a.nbytes() || bytes > a.nbytes() - offset) {
     std::ostringstream message;
-    message << "[write] " << bytes.size() << " bytes at " << offset
+    message << "[place] " << bytes << " bytes at " << offset
             << " do not fit into " << a.nbytes();
     throw std::out_of_range(message.str());
   }
-  std::memcpy(a.data<std::uint8_t>() + offset, bytes.data(), bytes.size());
+  return a.data<std::uint8_t>() + offset;
 }
 
 rust::Vec<std::int32_t> shape(const array& a) {

@@ -12,6 +12,8 @@ mod peaks;
 #[cfg(any(feature = "mlx", feature = "onnx"))]
 mod prefix_cache;
 pub(crate) mod select;
+#[cfg(any(feature = "mlx", feature = "onnx"))]
+mod side_by_side;
 pub(crate) mod tuning;
 
 #[cfg(feature = "onnx")]

@@ -21,7 +21,6 @@ mod providers;
 mod rope;
 mod selection;
 mod session;
-mod side_by_side;
 mod threads;
 mod tune;
 mod weights;

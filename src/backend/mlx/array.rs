@@ -4,10 +4,13 @@
 //! state of the library is undefined (a failed array evaluates to garbage the second time), so
 //! the owner drops everything and loads anew.
 
+use std::slice;
+
 use cxx::UniquePtr;
 
 use super::ffi::bridge::{self, DeviceKind, ElementType, MxArray};
 use super::op_trace;
+use crate::backend::side_by_side;
 use crate::error::{Error, Result};
 
 /// The backend's name in errors.
@@ -180,10 +183,17 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// The next bytes, in the machine's byte order.
+    /// The next bytes, in the machine's byte order. Many are copied by several threads.
+    #[allow(unsafe_code, reason = "memory that MLX has allocated")]
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        bridge::write(self.array.inner.pin_mut(), self.offset, bytes)
-            .map_err(|e| failed("write", e))?;
+        let place = bridge::place(self.array.inner.pin_mut(), self.offset, bytes.len());
+        let place = place.map_err(|e| failed("write", e))?;
+        if !bytes.is_empty() {
+            // SAFETY: so many bytes of the array's own memory begin there. It is borrowed mutably, and
+            // no graph has it yet.
+            let place = unsafe { slice::from_raw_parts_mut(place.cast(), bytes.len()) };
+            side_by_side::copy(bytes, place);
+        }
         self.offset += bytes.len();
         Ok(())
     }

@@ -100,7 +100,7 @@ pub(super) mod bridge {
 
         // cpp/array.h
         fn allocate(shape: &[i32], element_type: ElementType) -> Result<UniquePtr<MxArray>>;
-        fn write(a: Pin<&mut MxArray>, offset: usize, bytes: &[u8]) -> Result<()>;
+        fn place(a: Pin<&mut MxArray>, offset: usize, bytes: usize) -> Result<*mut u8>;
         fn shape(a: &MxArray) -> Result<Vec<i32>>;
         fn element_type(a: &MxArray) -> Result<ElementType>;
         fn eval(a: &MxArray) -> Result<()>;

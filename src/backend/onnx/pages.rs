@@ -1,20 +1,18 @@
 //! The memory that weights take: in large pages, where the system gives them when asked, since a load
 //! spends most of its time on taking pages and there are 512 times fewer of these; and given back.
 
-use std::convert::Infallible;
 use std::fmt::Debug;
 use std::io;
 use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull};
 use std::slice;
-use std::sync::{Mutex, PoisonError};
 
 use memmap2::MmapMut;
 use ort::AsPointer;
 use ort::memory::Allocator;
 use ort::value::{DynTensor, PrimitiveTensorElementType, Shape, Tensor, TensorElementType};
 
-use super::side_by_side;
+use crate::backend::side_by_side;
 
 /// Memory of zeros for many arrays in one piece. Large pages begin at multiples of their size: an array
 /// that is allocated by itself has small ones up to the first and after the last, which of a matrix of
@@ -44,21 +42,10 @@ pub(super) fn copy(
     element: TensorElementType,
     shape: &Shape,
 ) -> ort::Result<DynTensor> {
-    /// What one thread copies at a time.
-    const PIECE: usize = 16 << 20;
-
     if element.byte_size(shape.num_elements()) != Some(bytes.len()) {
         return Err(ort::Error::new("its bytes are not as many as its elements"));
     }
-    filled(element, shape, |memory| {
-        let pieces = memory.chunks_mut(PIECE).zip(bytes.chunks(PIECE));
-        let pieces: Vec<_> = pieces.map(Mutex::new).collect();
-        let Ok(_) = side_by_side::each(&pieces, |piece| {
-            let (to, from) = &mut *piece.lock().unwrap_or_else(PoisonError::into_inner);
-            to.write_copy_of_slice(from);
-            Ok::<_, Infallible>(())
-        });
-    })
+    filled(element, shape, |memory| side_by_side::copy(bytes, memory))
 }
 
 /// An array whose memory `fill` initialises.

@@ -15,7 +15,7 @@ use super::array::{ALIGNMENT, StoredArray};
 use super::failed;
 use super::ops::Stored;
 use super::pages;
-use super::side_by_side;
+use crate::backend::side_by_side;
 use crate::checkpoint::{self, Checkpoint};
 use crate::dtype::Dtype;
 use crate::error::Result;

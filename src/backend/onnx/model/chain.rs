@@ -13,9 +13,9 @@ use super::super::maker::Maker;
 use super::super::past::Past;
 use super::super::rope::Rope;
 use super::super::session::Session;
-use super::super::side_by_side;
 use super::super::weights::{Weight, Weights};
 use crate::backend::HiddenRows;
+use crate::backend::side_by_side;
 use crate::batch::TokenBatch;
 use crate::error::Result;
 

@@ -11,7 +11,7 @@ use memmap2::{Mmap, MmapOptions};
 use super::super::store::QuantizedWeight;
 use super::{Element, Entry, Header, MAGIC, PIECE, aligned, end_of_header};
 use crate::backend::onnx::array::StoredArray;
-use crate::backend::onnx::side_by_side;
+use crate::backend::side_by_side;
 use crate::file;
 
 /// A header is a few hundred bytes for each array; one of more than this is damaged.

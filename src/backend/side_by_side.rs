@@ -1,8 +1,11 @@
 //! The same work on many things, on threads that end with it. Not on a pool's: a forked child has
 //! none of its parent's threads, and would wait for them.
 
+use std::convert::Infallible;
+use std::mem::MaybeUninit;
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::thread::{self, available_parallelism};
 
 /// The most threads at a time, this one included: more would wait for memory.
@@ -28,7 +31,11 @@ pub(super) fn each<T: Sync, R: Send, E: Send>(
             }
         }
     };
-    let threads = available_parallelism().map_or(1, |n| n.get().min(MAX_THREADS));
+    let threads = match items.len() {
+        // Asking the system takes longer than what is small.
+        0 | 1 => 1,
+        _ => available_parallelism().map_or(1, |n| n.get().min(MAX_THREADS)),
+    };
     let parts = thread::scope(|scope| {
         // Where the system gives no thread, the others do its part.
         let spawn = |_| thread::Builder::new().spawn_scoped(scope, some).ok();
@@ -44,6 +51,21 @@ pub(super) fn each<T: Sync, R: Send, E: Send>(
     }
     made.sort_unstable_by_key(|(index, _)| *index);
     Ok(made.into_iter().map(|(_, made)| made).collect())
+}
+
+/// Copies bytes to memory of the same length, which is initialised then. What takes the time is that
+/// the system gives pages to the one and finds those of the other.
+pub(super) fn copy(from: &[u8], to: &mut [MaybeUninit<u8>]) {
+    /// What one thread copies at a time.
+    const PIECE: usize = 1 << 20;
+
+    let pieces = to.chunks_mut(PIECE).zip(from.chunks(PIECE));
+    let pieces: Vec<_> = pieces.map(Mutex::new).collect();
+    let Ok(_) = each(&pieces, |piece| {
+        let (to, from) = &mut *piece.lock().unwrap_or_else(PoisonError::into_inner);
+        to.write_copy_of_slice(from);
+        Ok::<_, Infallible>(())
+    });
 }
 
 #[cfg(test)]
@@ -62,6 +84,21 @@ mod tests {
         assert_eq!(doubled, Ok(expected));
         assert_eq!(calls.into_inner(), items.len());
         assert_eq!(each(&[], |_: &()| Ok::<_, ()>(())), Ok(vec![]));
+    }
+
+    #[test]
+    fn bytes_are_copied_whatever_their_number() {
+        for len in [0, 1, (1 << 20) - 1, (3 << 20) + 5] {
+            let from: Vec<u8> = (0..len).map(|place| (place % 251) as u8).collect();
+            let mut to = Vec::with_capacity(len);
+            copy(&from, &mut to.spare_capacity_mut()[..len]);
+            // SAFETY: the copy has initialised them.
+            #[allow(unsafe_code, reason = "bytes that a copy has initialised")]
+            unsafe {
+                to.set_len(len);
+            }
+            assert_eq!(to, from);
+        }
     }
 
     #[test]
