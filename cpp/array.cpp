@@ -46,14 +46,11 @@ std::unique_ptr<array> allocate(rust::Slice<const std::int32_t> shape,
                                  mx::Shape(shape.begin(), shape.end()), dtype);
 }
 
-std::uint8_t* place(array& a, std::size_t offset, std::size_t bytes) {
-  if (offset > a.nbytes() || bytes > a.nbytes() - offset) {
-    std::ostringstream message;
-    message << "[place] " << bytes << " bytes at " << offset
-            << " do not fit into " << a.nbytes();
-    throw std::out_of_range(message.str());
+rust::Slice<std::uint8_t> bytes(array& a) {
+  if (a.nbytes() == 0) {
+    return {};
   }
-  return a.data<std::uint8_t>() + offset;
+  return {a.data<std::uint8_t>(), a.nbytes()};
 }
 
 rust::Vec<std::int32_t> shape(const array& a) {

@@ -18,8 +18,8 @@ enum class ElementType : ::std::uint8_t;
 // An array whose bytes are not set yet; every byte must be written before use.
 std::unique_ptr<array> allocate(rust::Slice<const std::int32_t> shape,
                                 ElementType type);
-// Where so many bytes of its memory begin, for any thread to write them.
-std::uint8_t* place(array& a, std::size_t offset, std::size_t bytes);
+// Its memory, for any thread to write to before the array is used.
+rust::Slice<std::uint8_t> bytes(array& a);
 
 rust::Vec<std::int32_t> shape(const array& a);
 ElementType element_type(const array& a);

@@ -4,8 +4,6 @@
 //! state of the library is undefined (a failed array evaluates to garbage the second time), so
 //! the owner drops everything and loads anew.
 
-use std::slice;
-
 use cxx::UniquePtr;
 
 use super::ffi::bridge::{self, DeviceKind, ElementType, MxArray};
@@ -184,16 +182,13 @@ pub(super) struct Writer {
 
 impl Writer {
     /// The next bytes, in the machine's byte order. Many are copied by several threads.
-    #[allow(unsafe_code, reason = "memory that MLX has allocated")]
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        let place = bridge::place(self.array.inner.pin_mut(), self.offset, bytes.len());
-        let place = place.map_err(|e| failed("write", e))?;
-        if !bytes.is_empty() {
-            // SAFETY: so many bytes of the array's own memory begin there. It is borrowed mutably, and
-            // no graph has it yet.
-            let place = unsafe { slice::from_raw_parts_mut(place.cast(), bytes.len()) };
-            side_by_side::copy(bytes, place);
-        }
+        let memory = bridge::bytes(self.array.inner.pin_mut()).map_err(|e| failed("write", e))?;
+        let (len, left) = (bytes.len(), memory.len() - self.offset);
+        let place = memory[self.offset..].get_mut(..len);
+        let place =
+            place.ok_or_else(|| failed("write", format!("{len} bytes, and room for {left}")))?;
+        side_by_side::copy(bytes, place, |to, from| to.copy_from_slice(from));
         self.offset += bytes.len();
         Ok(())
     }

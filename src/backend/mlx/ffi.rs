@@ -100,7 +100,7 @@ pub(super) mod bridge {
 
         // cpp/array.h
         fn allocate(shape: &[i32], element_type: ElementType) -> Result<UniquePtr<MxArray>>;
-        fn place(a: Pin<&mut MxArray>, offset: usize, bytes: usize) -> Result<*mut u8>;
+        fn bytes(a: Pin<&mut MxArray>) -> Result<&mut [u8]>;
         fn shape(a: &MxArray) -> Result<Vec<i32>>;
         fn element_type(a: &MxArray) -> Result<ElementType>;
         fn eval(a: &MxArray) -> Result<()>;

@@ -206,7 +206,7 @@ fn building_refuses_missing_and_surplus_bytes_and_sizes_past_2_31() {
     );
     assert_eq!(
         error(build(&[2], 12)),
-        "MLX: write: [place] 12 bytes at 0 do not fit into 8"
+        "MLX: write: 12 bytes, and room for 8"
     );
     assert_eq!(
         error(build(&[1 << 20, 1 << 11], 0)),

@@ -45,7 +45,11 @@ pub(super) fn copy(
     if element.byte_size(shape.num_elements()) != Some(bytes.len()) {
         return Err(ort::Error::new("its bytes are not as many as its elements"));
     }
-    filled(element, shape, |memory| side_by_side::copy(bytes, memory))
+    filled(element, shape, |memory| {
+        side_by_side::copy(bytes, memory, |to, from| {
+            to.write_copy_of_slice(from);
+        });
+    })
 }
 
 /// An array whose memory `fill` initialises.
