@@ -88,8 +88,10 @@ build() {
     say "building qwen3-embed for $target"
     # An MLX that was chosen for this machine is of no use there.
     unset MLX_DIR RUSTC_WRAPPER RUSTC_WORKSPACE_WRAPPER RUSTFLAGS CARGO_ENCODED_RUSTFLAGS
-    # -Zbuild-std is unstable, and Debian's compiler is a stable one.
+    # -Zbuild-std is unstable, and Debian's compiler is a stable one. It lacks the tool that strips a
+    # program for a Mac, which cargo asks for where debug information is left out.
     RUSTC_BOOTSTRAP=1 \
+        CARGO_PROFILE_DEV_STRIP=none \
         RUSTC=/usr/bin/rustc \
         CC_aarch64_apple_darwin=$tools/zig-cc \
         CXX_aarch64_apple_darwin=$tools/zig-c++ \
