@@ -14,6 +14,7 @@ mod model;
 mod model_tests;
 mod ops;
 mod pages;
+mod panels;
 mod past;
 mod peaks;
 mod placement;

@@ -115,6 +115,7 @@ impl<'a> Qwen3<'a> {
                 ops.widened(&rows)
             }
             Named::Quantized([table, scales]) => ops.gather_scaled([table, scales], INPUT_IDS),
+            Named::Panels(_) => Err(ort::Error::new("rows of panels cannot be gathered")),
         })
     }
 

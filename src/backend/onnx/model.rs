@@ -49,7 +49,7 @@ pub(super) struct Model {
 }
 
 enum Sessions {
-    /// Over weights that all of them read. What one query needs is built at once, the rest when it
+    /// Over weights that all of them read. What short texts need is built at once, the rest when it
     /// is first needed.
     Shared(Box<Shared>),
     /// Those that repacked the weights for themselves, on the processor.
@@ -60,8 +60,7 @@ enum Sessions {
 
 struct Shared {
     weights: FloatWeights,
-    few: Chain,
-    many: Option<Chain>,
+    short: Chain,
     long: Option<Chain>,
 }
 
@@ -69,9 +68,8 @@ impl Model {
     /// Of weights that each form of the graph reads, on the processor.
     pub(super) fn shared(maker: Maker<'_>, mut weights: FloatWeights) -> Result<Self> {
         let shared = Shared {
-            few: Chain::new(maker, &mut weights, Form::Few)?,
+            short: Chain::new(maker, &mut weights, Form::Short)?,
             weights,
-            many: None,
             long: None,
         };
         Self::new(maker, Sessions::Shared(Box::new(shared)))
@@ -185,14 +183,10 @@ impl Sessions {
             Self::Packed(chain) | Self::Whole(chain) => return Ok(chain),
             Self::Shared(shared) => &mut **shared,
         };
-        let built = match form {
-            Form::Many => &mut shared.many,
-            Form::Long => &mut shared.long,
-            Form::Few | Form::Packed | Form::Whole | Form::Bulk => return Ok(&mut shared.few),
-        };
-        Ok(match built {
-            Some(chain) => chain,
-            none => none.insert(Chain::new(maker, &mut shared.weights, form)?),
+        Ok(match (form, &mut shared.long) {
+            (Form::Long, Some(chain)) => chain,
+            (Form::Long, none) => none.insert(Chain::new(maker, &mut shared.weights, form)?),
+            (Form::Short | Form::Packed | Form::Whole, _) => &mut shared.short,
         })
     }
 }

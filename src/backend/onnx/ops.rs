@@ -17,10 +17,10 @@ use ort::operator::Attribute;
 use ort::value::{Outlet, PrimitiveTensorElementType, Shape, Tensor};
 
 use super::array::StoredArray;
+use super::panels::{self, Panels};
 
 pub(super) use attention::Attending;
 pub(super) use int8::{QuantizedRows, int8_array, weights_are_bytes};
-pub(super) use linear::Side;
 pub(super) use outlet::{Axis, outlet};
 
 /// `Attention`, `RotaryEmbedding` and `RMSNormalization` came with this version.
@@ -28,6 +28,9 @@ const OPSET: u32 = 23;
 
 /// ONNX Runtime's own operators.
 const CONTRIB: &str = "com.microsoft";
+
+/// The operators that graphs are of.
+const DOMAINS: [(&str, u32); 3] = [(ONNX_DOMAIN, OPSET), (CONTRIB, 1), (panels::DOMAIN, 1)];
 
 /// Smaller initializers must be copied into the graph, where shape inference reads them.
 const SMALLEST_SHARED: usize = 128;
@@ -54,6 +57,7 @@ pub(super) struct Ops {
     scope: String,
     weights: BTreeMap<Value, Arc<StoredArray>>,
     mappings: Vec<Arc<Mmap>>,
+    panels: Vec<Arc<Panels>>,
     scalars: BTreeSet<&'static str>,
 }
 
@@ -64,6 +68,27 @@ pub(super) struct Built {
     pub(super) weights: BTreeMap<Value, Arc<StoredArray>>,
     /// What initializers may be parts of.
     pub(super) mappings: Vec<Arc<Mmap>>,
+    /// What its linear layers of our own multiply by.
+    pub(super) panels: Vec<Arc<Panels>>,
+    /// The names of what it gives.
+    pub(super) outputs: Vec<Value>,
+}
+
+/// The file of a model of ONNX's version 10 that imports [`DOMAINS`] and has a graph of nothing, to add
+/// a model to, as Protocol Buffers write it: fields by their numbers in `ModelProto`, `OperatorSetIdProto` and `GraphProto`.
+pub(super) fn nothing() -> Vec<u8> {
+    /// A field of a few bytes.
+    fn field(number: u8, content: &[u8]) -> Vec<u8> {
+        [&[number << 3 | 2, content.len() as u8], content].concat()
+    }
+    let version = |number: u8, version: u32| [number << 3, version as u8];
+    let import = |(domain, of): (&str, u32)| {
+        let domain = field(1, domain.as_bytes());
+        field(8, &[domain, version(2, of).to_vec()].concat())
+    };
+    let imports: Vec<u8> = DOMAINS.into_iter().flat_map(import).collect();
+    let graph = field(7, &field(2, b"qwen3"));
+    [&version(1, 10), &*imports, &graph].concat()
 }
 
 impl Ops {
@@ -74,6 +99,7 @@ impl Ops {
             scope: String::new(),
             weights: BTreeMap::new(),
             mappings: Vec::new(),
+            panels: Vec::new(),
             scalars: BTreeSet::new(),
         })
     }
@@ -89,14 +115,18 @@ impl Ops {
         let weights =
             weights.map(|(name, array)| Outlet::new(name, array.as_tensor().dtype().clone()));
         self.graph.set_inputs(inputs.into_iter().chain(weights))?;
+        let names = outputs.iter().map(|output| output.name().to_owned());
+        let names = names.collect();
         self.graph.set_outputs(outputs)?;
-        let opsets = [Opset::new(ONNX_DOMAIN, OPSET)?, Opset::new(CONTRIB, 1)?];
-        let mut model = Model::new(opsets)?;
+        let opsets = DOMAINS.map(|(domain, version)| Opset::new(domain, version));
+        let mut model = Model::new(opsets.into_iter().collect::<Result<Vec<_>>>()?)?;
         model.set_graph(self.graph)?;
         Ok(Built {
             model,
             weights: self.weights,
             mappings: self.mappings,
+            panels: self.panels,
+            outputs: names,
         })
     }
 

@@ -7,7 +7,8 @@ use ort::value::{Tensor, TensorElementType};
 
 use super::failed;
 use super::library::Library;
-use super::ops::{Axis, Built, Ops, Side, Stored, int8_array, outlet};
+use super::ops::{Axis, Built, Ops, Stored, int8_array, outlet};
+use super::panels::Panels;
 use super::providers::Provider;
 use super::session::Session;
 use super::threads::Threads;
@@ -37,16 +38,16 @@ pub(super) fn measure(
     };
     let int8 = precision == Dtype::Int8;
     Ok(Peaks {
-        flops: Some(flops(product())?),
+        flops: Some(flops(product(Panels::of_ones([SIZE; 2])?))?),
         int8_flops: int8.then(|| flops(int8_product())).transpose()?,
         bytes: Some(peaks::memory_rate(threads.count)),
     })
 }
 
-fn product() -> ort::Result<Built> {
+fn product(weight: Panels) -> ort::Result<Built> {
     let mut ops = Ops::new()?;
-    let (x, weight) = (rows(&mut ops, "x")?, rows(&mut ops, "weight")?);
-    let y = ops.linear(&weight, &x, Side::Left)?;
+    let x = rows(&mut ops, "x")?;
+    let y = ops.linear(Arc::new(weight), &x)?;
     finish(ops, &y)
 }
 

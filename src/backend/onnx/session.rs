@@ -9,12 +9,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use memmap2::Mmap;
 use ort::logging::LogLevel;
 use ort::session::builder::{AutoDevicePolicy, GraphOptimizationLevel, SessionBuilder};
-use ort::session::{RunOptions, SessionInputValue, SessionOutputs};
+use ort::session::{
+    HasSelectedOutputs, OutputSelector, RunOptions, SessionInputValue, SessionOutputs,
+};
 
 use super::array::StoredArray;
 use super::failed;
 use super::library::Library;
-use super::ops::Built;
+use super::ops::{self, Built};
+use super::panels;
 use super::providers::Provider;
 use super::threads::{Threads, Waiting};
 use crate::error::Result;
@@ -32,8 +35,8 @@ pub(super) struct Session {
     /// What its initializers may be parts of: dropped after it.
     _mappings: Vec<Arc<Mmap>>,
     weights: BTreeMap<String, Arc<StoredArray>>,
-    keep: RunOptions,
-    give_back: RunOptions,
+    keep: RunOptions<HasSelectedOutputs>,
+    give_back: RunOptions<HasSelectedOutputs>,
 }
 
 impl Session {
@@ -43,18 +46,40 @@ impl Session {
         provider: &Provider,
         threads: &Threads,
     ) -> Result<Self> {
-        let options = || -> ort::Result<_> {
-            let keep = run_options(Freed::Kept)?;
-            let give_back = run_options(Freed::GivenBack)?;
-            Ok((self::options(library, provider, threads)?, keep, give_back))
-        };
-        let (options, keep, give_back) = options().map_err(|error| failed("load", error))?;
         let Built {
             model,
             weights,
             mappings,
+            panels,
+            outputs,
         } = built;
-        let session = provider.session(options, |options| model.into_session(&options));
+        let select = || {
+            let outputs = outputs.iter();
+            outputs.fold(OutputSelector::no_default(), |selected, name| {
+                selected.with(name)
+            })
+        };
+        let own_operators = !panels.is_empty();
+        let options = || -> ort::Result<_> {
+            let keep = run_options(Freed::Kept)?.with_outputs(select());
+            let give_back = run_options(Freed::GivenBack)?.with_outputs(select());
+            let options = self::options(library, provider, threads)?;
+            let options = match own_operators {
+                true => options.with_operators(panels::domain(panels, threads.count)?)?,
+                false => options,
+            };
+            Ok((options, keep, give_back))
+        };
+        let (options, keep, give_back) = options().map_err(|error| failed("load", error))?;
+        let session = provider.session(options, |mut options| match own_operators {
+            true => {
+                // Only a session that begins with a file knows operators that are not ONNX Runtime's.
+                let mut session = options.edit_from_memory(&ops::nothing())?;
+                session.apply_model(&model)?;
+                session.into_session()
+            }
+            false => model.into_session(&options),
+        });
         Ok(Self {
             session: session.map_err(|error| failed("load", error))?,
             _mappings: mappings,

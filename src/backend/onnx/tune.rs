@@ -29,7 +29,7 @@ const MANY: Layout = Layout {
 /// How long numbers of threads are tried.
 const TIME: Duration = Duration::from_millis(500);
 
-/// Blocks in two forms, as the model has them.
+/// Blocks for either.
 struct Trial<'a> {
     few: Block<'a>,
     many: Block<'a>,
@@ -46,7 +46,7 @@ impl<'a> Trial<'a> {
         let layers = FEW_LAYERS.min(maker.config.num_hidden_layers());
         Ok(Self {
             few: Block::stack(maker, Form::Whole, 0..layers, weights()?)?,
-            many: Block::stack(maker, Form::Bulk, 0..1, weights()?)?,
+            many: Block::stack(maker, Form::Whole, 0..1, weights()?)?,
             hidden: maker.config.hidden_size(),
         })
     }

@@ -1,5 +1,5 @@
-//! Checkpoint tensors as arrays of ONNX Runtime: matrices in the precision that runs, vectors in
-//! f32.
+//! Checkpoint tensors as panels of our own operator or as arrays of ONNX Runtime: matrices in the
+//! precision that runs, vectors in f32.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -9,12 +9,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytemuck::cast_slice_mut;
 use half::{bf16, f16};
+use memmap2::Mmap;
 use ort::value::{PrimitiveTensorElementType, Tensor, TensorElementType};
 
 use super::array::{ALIGNMENT, StoredArray};
 use super::failed;
 use super::ops::Stored;
 use super::pages;
+use super::panels::{Layout, Panels};
 use crate::backend::side_by_side;
 use crate::checkpoint::{self, Checkpoint};
 use crate::dtype::Dtype;
@@ -25,6 +27,8 @@ pub(super) const TABLE: &str = "embed_tokens.weight";
 
 /// A weight as a graph reads it.
 pub(super) enum Weight {
+    /// A matrix that our own operator multiplies by.
+    Panels(Arc<Panels>),
     /// Laid out as in the checkpoint.
     F32(Stored),
     /// As [`F32`](Self::F32).
@@ -49,10 +53,16 @@ pub(super) struct FloatWeights {
 }
 
 enum Source {
-    /// Arrays by their keys in the checkpoint. All of a model's sessions read these.
-    Shared(BTreeMap<String, (Arc<StoredArray>, Dtype)>),
+    /// By their keys in the checkpoint. All of a model's sessions read these.
+    Shared(BTreeMap<String, Shared>),
     /// Read for the one session that takes them.
     Own(Checkpoint),
+}
+
+/// A weight in the block that all of a model's sessions read.
+enum Shared {
+    Array(Arc<StoredArray>, Dtype),
+    Panels(Arc<Panels>),
 }
 
 impl FloatWeights {
@@ -62,8 +72,8 @@ impl FloatWeights {
         let _span = tracing::debug_span!("convert").entered();
         let parts = checkpoint.weights().map(|key| {
             let weight = checkpoint.weight(key)?;
-            let dtype = shared_as(key, &weight, precision);
-            Ok(Part { key, weight, dtype })
+            let form = shared_as(key, &weight, precision);
+            Ok(Part { key, weight, form })
         });
         let mut parts = parts.collect::<Result<Vec<_>>>()?;
         parts.sort_by_key(|part| Reverse(part.len()));
@@ -85,12 +95,16 @@ impl FloatWeights {
 
     /// Bytes of what [`shared`](Self::shared) loads.
     pub(super) fn shared_bytes(checkpoint: &Checkpoint, precision: Dtype) -> Result<usize> {
-        bytes(checkpoint, |key, weight| shared_as(key, weight, precision))
+        bytes(checkpoint, |key, weight| {
+            Ok(shared_as(key, weight, precision).len(weight))
+        })
     }
 
     /// Bytes of what [`own`](Self::own) loads.
     pub(super) fn own_bytes(checkpoint: &Checkpoint, precision: Dtype) -> Result<usize> {
-        bytes(checkpoint, |_, weight| stored_as(weight, precision))
+        bytes(checkpoint, |_, weight| {
+            Ok(weight.elements() * stored_as(weight, precision).size())
+        })
     }
 
     /// Bytes of all arrays.
@@ -110,10 +124,11 @@ impl Weights for &FloatWeights {
     fn take(&mut self, key: &str) -> Result<Weight> {
         let (array, dtype) = match &self.source {
             Source::Shared(arrays) => {
-                let array = arrays.get(key).cloned();
-                let (array, dtype) =
-                    array.ok_or_else(|| failed("weights", format!("no tensor {key}")))?;
-                (Stored::Input(array), dtype)
+                let shared = arrays.get(key);
+                match shared.ok_or_else(|| failed("weights", format!("no tensor {key}")))? {
+                    Shared::Array(array, dtype) => (Stored::Input(Arc::clone(array)), *dtype),
+                    Shared::Panels(panels) => return Ok(Weight::Panels(Arc::clone(panels))),
+                }
             }
             Source::Own(checkpoint) => {
                 let _span = tracing::debug_span!("convert").entered();
@@ -142,37 +157,58 @@ fn stored_as(weight: &checkpoint::Weight<'_>, precision: Dtype) -> Dtype {
     }
 }
 
-/// As [`stored_as`], but the embedding table keeps the half type that the checkpoint has it in: of
-/// its rows, those of a batch are widened when they are read.
-fn shared_as(key: &str, weight: &checkpoint::Weight<'_>, precision: Dtype) -> Dtype {
+/// What a weight that all sessions read is in memory.
+enum Form {
+    Array(Dtype),
+    Panels(Layout),
+}
+
+/// Matrices of f32 in panels; of others what [`stored_as`] says, but the embedding table keeps the
+/// half type that the checkpoint has it in: of its rows, those of a batch are widened when they are
+/// read.
+fn shared_as(key: &str, weight: &checkpoint::Weight<'_>, precision: Dtype) -> Form {
+    let dtype = stored_as(weight, precision);
     match (key, weight.tensor.dtype()) {
-        (TABLE, half @ (Dtype::F16 | Dtype::Bf16)) if weight.packed.is_none() => half,
-        _ => stored_as(weight, precision),
+        (TABLE, half @ (Dtype::F16 | Dtype::Bf16)) if weight.packed.is_none() => Form::Array(half),
+        (TABLE, _) => Form::Array(dtype),
+        _ => match Layout::of(weight) {
+            Some(layout) if dtype == Dtype::F32 => Form::Panels(layout),
+            _ => Form::Array(dtype),
+        },
+    }
+}
+
+impl Form {
+    /// Bytes of the weight.
+    fn len(&self, weight: &checkpoint::Weight<'_>) -> usize {
+        match self {
+            Self::Array(dtype) => weight.elements() * dtype.size(),
+            Self::Panels(layout) => layout.len(),
+        }
     }
 }
 
 fn bytes(
     checkpoint: &Checkpoint,
-    dtype: impl Fn(&str, &checkpoint::Weight<'_>) -> Dtype,
+    len: impl Fn(&str, &checkpoint::Weight<'_>) -> Result<usize>,
 ) -> Result<usize> {
-    let sizes = checkpoint.weights().map(|key| {
-        let weight = checkpoint.weight(key)?;
-        Ok(weight.elements() * dtype(key, &weight).size())
-    });
+    let sizes = checkpoint
+        .weights()
+        .map(|key| len(key, &checkpoint.weight(key)?));
     sizes.sum()
 }
 
-/// A weight of which all sessions read one array.
+/// A weight that all sessions read.
 struct Part<'a> {
     key: &'a str,
     weight: checkpoint::Weight<'a>,
-    dtype: Dtype,
+    form: Form,
 }
 
 impl Part<'_> {
-    /// Bytes of the array.
+    /// Its bytes.
     fn len(&self) -> usize {
-        self.weight.elements() * self.dtype.size()
+        self.form.len(&self.weight)
     }
 
     /// Bytes that it takes in a block.
@@ -180,26 +216,39 @@ impl Part<'_> {
         self.len().next_multiple_of(ALIGNMENT)
     }
 
-    /// Writes its elements to memory that begins at a multiple of [`ALIGNMENT`].
+    /// Writes it to memory of zeros that begins at a multiple of [`ALIGNMENT`].
     fn fill(&self, memory: &mut [u8]) -> Result<()> {
-        match self.dtype {
-            Dtype::F16 => self.weight.fill(cast_slice_mut(memory), f16::from_f32),
-            Dtype::Bf16 => self.weight.fill(cast_slice_mut(memory), bf16::from_f32),
-            _ => self.weight.fill(cast_slice_mut(memory), |value| value),
+        match &self.form {
+            Form::Array(Dtype::F16) => self.weight.fill(cast_slice_mut(memory), f16::from_f32),
+            Form::Array(Dtype::Bf16) => self.weight.fill(cast_slice_mut(memory), bf16::from_f32),
+            Form::Array(_) => self.weight.fill(cast_slice_mut(memory), |value| value),
+            Form::Panels(layout) => layout.fill(&self.weight, memory),
         }
     }
 
-    fn element(&self) -> TensorElementType {
-        match self.dtype {
+    /// What sessions read, of the block that it was written to.
+    fn shared(&self, block: &Arc<Mmap>, begin: usize) -> Result<Shared> {
+        let dtype = match &self.form {
+            Form::Array(dtype) => *dtype,
+            Form::Panels(layout) => {
+                return Ok(Shared::Panels(Arc::new(Panels::new(
+                    *layout, block, begin,
+                )?)));
+            }
+        };
+        let element = match dtype {
             Dtype::F16 => TensorElementType::Float16,
             Dtype::Bf16 => TensorElementType::Bfloat16,
             _ => TensorElementType::Float32,
-        }
+        };
+        let array = StoredArray::mapped(block, begin, element, self.weight.shape());
+        let array = array.map_err(|error| failed("weights", error))?;
+        Ok(Shared::Array(Arc::new(array), dtype))
     }
 }
 
-/// The arrays of all parts, by their keys. Their memory is no session's: ONNX Runtime shares no other.
-fn load(parts: &[Part<'_>]) -> Result<BTreeMap<String, (Arc<StoredArray>, Dtype)>> {
+/// All parts, by their keys. Their memory is no session's: ONNX Runtime shares no other.
+fn load(parts: &[Part<'_>]) -> Result<BTreeMap<String, Shared>> {
     let block = pages::block(parts.iter().map(Part::room).sum());
     let mut block = block.map_err(|error| failed("allocate", error))?;
     let mut rest = &mut *block;
@@ -215,13 +264,12 @@ fn load(parts: &[Part<'_>]) -> Result<BTreeMap<String, (Arc<StoredArray>, Dtype)
     let block = block.make_read_only();
     let block = Arc::new(block.map_err(|error| failed("allocate", error))?);
     let mut begin = 0;
-    let arrays = parts.iter().map(|part| {
-        let array = StoredArray::mapped(&block, begin, part.element(), part.weight.shape());
+    let shared = parts.iter().map(|part| {
+        let shared = part.shared(&block, begin)?;
         begin += part.room();
-        let array = array.map_err(|error| failed("weights", error))?;
-        Ok((part.key.to_owned(), (Arc::new(array), part.dtype)))
+        Ok((part.key.to_owned(), shared))
     });
-    arrays.collect()
+    shared.collect()
 }
 
 /// The array's memory is ONNX Runtime's, as that of initializers must be.
@@ -243,7 +291,7 @@ mod tests {
     use crate::config::ModelConfig;
 
     #[test]
-    fn the_table_keeps_its_half_type_and_what_is_multiplied_does_not() {
+    fn matrices_keep_their_half_type_unless_a_session_owns_them() {
         let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/tiny");
         let config = ModelConfig::from_file(&dir.join("config.json")).unwrap();
         let checkpoint = Checkpoint::open(&dir, &config).unwrap();
@@ -252,10 +300,15 @@ mod tests {
         let mut weights = &shared;
         assert!(matches!(weights.take(TABLE).unwrap(), Weight::Bf16(_)));
         let linear = weights.take("layers.0.mlp.up_proj.weight").unwrap();
-        assert!(matches!(linear, Weight::F32(_)));
-        let table = config.vocab_size() * config.hidden_size();
+        assert!(matches!(linear, Weight::Panels(_)));
+        let norm = weights.take("norm.weight").unwrap();
+        assert!(matches!(norm, Weight::F32(_)));
         let elements = checkpoint.elements() as usize;
-        assert_eq!(shared.bytes(), 4 * elements - 2 * table);
+        let vectors = checkpoint
+            .weights()
+            .map(|key| checkpoint.weight(key).unwrap().shape());
+        let vectors = vectors.filter_map(|shape| (shape.len() == 1).then(|| shape[0]));
+        assert_eq!(shared.bytes(), 2 * elements + 2 * vectors.sum::<usize>());
         // A session of another device may have no kernel for it.
         let own = FloatWeights::own(&checkpoint, Dtype::F32).unwrap();
         assert_eq!(own.bytes(), 4 * elements);

@@ -5,7 +5,7 @@ use std::ops::Range;
 use ort::value::{Outlet, TensorElementType};
 
 use super::super::ops::Axis::{Any, Named, Of};
-use super::super::ops::{Axis, Side, outlet};
+use super::super::ops::{Axis, outlet};
 use super::signed;
 use crate::config::ModelConfig;
 
@@ -84,10 +84,8 @@ impl Span {
 /// What a graph is for. The forms share their weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::backend::onnx) enum Form {
-    /// Few tokens in all, after a past. Attention stores its scores.
-    Few,
-    /// More tokens, in sequences up to a few hundred, after a past. Attention stores its scores.
-    Many,
+    /// Sequences up to a few hundred tokens, after a past. Attention stores its scores.
+    Short,
     /// Longer sequences, without a past. Attention stores no scores, if ONNX Runtime is new enough.
     Long,
     /// Any batch, after a past, by sessions that own the weights of a part of the layers each, on the
@@ -95,16 +93,13 @@ pub(in crate::backend::onnx) enum Form {
     Packed,
     /// Any batch, without a past, by a session that owns its weights. Attention stores its scores.
     Whole,
-    /// As [`Whole`](Self::Whole) with weights on the side that they have in [`Many`](Self::Many), to
-    /// measure that.
-    Bulk,
 }
 
 impl Form {
     /// Whether it goes on after a past, and gives out what can become one: after the last tokens'
     /// rows each layer's keys and then its values, as far as [`KEPT`] says.
     pub(in crate::backend::onnx) fn has_past(self) -> bool {
-        matches!(self, Self::Few | Self::Many | Self::Packed)
+        matches!(self, Self::Short | Self::Packed)
     }
 
     /// Whether it is told which keys there are, to choose those that a token attends to.
@@ -130,15 +125,6 @@ impl Form {
     /// Whether attention stores no scores, if ONNX Runtime is new enough.
     pub(in crate::backend::onnx) fn is_grouped(self) -> bool {
         self == Self::Long
-    }
-
-    /// Which side of a product a weight stands on. Right-hand operands are packed for each run: few
-    /// tokens are sooner packed than the weight, many are not.
-    pub(super) fn side(self) -> Side {
-        match self {
-            Self::Few | Self::Packed | Self::Whole => Side::Left,
-            Self::Many | Self::Long | Self::Bulk => Side::Right,
-        }
     }
 
     /// What the graph reads, its weights apart.

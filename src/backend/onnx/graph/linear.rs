@@ -1,6 +1,9 @@
-//! Linear layers of f32, f16 or int8 weights, and the MLP of them.
+//! Linear layers of f32, f16, bf16 or int8 weights, and the MLP of them.
 
-use super::super::ops::{Ops, QuantizedRows, Side, Stored, Value};
+use std::sync::Arc;
+
+use super::super::ops::{Ops, QuantizedRows, Stored, Value};
+use super::super::panels::Panels;
 use super::super::weights::Weight;
 use super::{LAST_TOKENS, POSITION_IDS, Qwen3, Rows, failed};
 use crate::error::Result;
@@ -24,6 +27,8 @@ impl Input {
 
 /// The names of a weight in the graph.
 pub(super) enum Named {
+    /// Of our own operator, which does without.
+    Panels(Arc<Panels>),
     F32(Value),
     F16(Value),
     /// The embedding table.
@@ -40,9 +45,7 @@ impl Qwen3<'_> {
         let up = self.weight(&key("up_proj"))?;
         let down = self.weight(&key("down_proj"))?;
         match (&gate, &up, &down) {
-            (Named::F32(gate), Named::F32(up), Named::F32(down))
-                if self.form.side() == Side::Left =>
-            {
+            (Named::F32(gate), Named::F32(up), Named::F32(down)) => {
                 return self.add(|ops| mlp_f32(ops, &x.rows, [gate, up, down]));
             }
             (Named::Quantized(gate), Named::Quantized(up), Named::Quantized(down)) => {
@@ -70,14 +73,13 @@ impl Qwen3<'_> {
     fn linear(&mut self, x: &mut Input, weight: &Named) -> Result<Value> {
         let weight = match weight {
             Named::Quantized(weight) => weight,
+            Named::Panels(weight) => {
+                return self.add(|ops| ops.linear(Arc::clone(weight), &x.rows));
+            }
             Named::F32(weight) => {
-                let side = self.form.side();
                 return self.add(|ops| {
-                    let product = ops.linear(weight, &x.rows, side)?;
-                    match side {
-                        Side::Left => ops.transpose(&product, &[1, 0]),
-                        Side::Right => Ok(product),
-                    }
+                    let columns = ops.linear_to_columns(weight, &x.rows)?;
+                    ops.transpose(&columns, &[1, 0])
                 });
             }
             Named::F16(weight) => return self.add(|ops| ops.half_linear(weight, &x.rows)),
@@ -116,6 +118,7 @@ impl Qwen3<'_> {
         let scales = format!("{key}.scales");
         self.add(|ops| {
             Ok(match weight {
+                Weight::Panels(panels) => Named::Panels(panels),
                 Weight::F32(array) => Named::F32(ops.weight(key, array)?),
                 Weight::F16(array) => Named::F16(ops.weight(key, array)?),
                 Weight::Bf16(array) => Named::Bf16(ops.weight(key, array)?),
@@ -130,9 +133,9 @@ impl Qwen3<'_> {
 
 /// Between its matrices, activations stand in columns: nothing is transposed but the result.
 fn mlp_f32(ops: &mut Ops, x: &str, [gate, up, down]: [&Value; 3]) -> ort::Result<Value> {
-    let gate = ops.linear(gate, x, Side::Left)?;
+    let gate = ops.linear_to_columns(gate, x)?;
     let gate = ops.silu(&gate)?;
-    let up = ops.linear(up, x, Side::Left)?;
+    let up = ops.linear_to_columns(up, x)?;
     let gated = ops.mul(&gate, &up)?;
     let transformed = ops.linear_of_columns(down, &gated)?;
     ops.transpose(&transformed, &[1, 0])

@@ -9,9 +9,6 @@ use crate::backend::HiddenRows;
 use crate::batch::TokenBatch;
 use crate::error::Result;
 
-/// The most tokens of a batch, padding included, for which weights on the left of products are faster.
-const FEW_TOKENS: usize = 128;
-
 impl Model {
     /// Runs the batch by its [`Route`].
     pub(in crate::backend::onnx) fn run(&mut self, batch: &TokenBatch) -> Result<HiddenRows> {
@@ -103,10 +100,9 @@ impl Model {
         batch: &TokenBatch,
         kept: usize,
     ) -> Result<(HiddenRows, Past)> {
-        let form = match (&self.sessions, batch.rows() * batch.width()) {
-            (Sessions::Packed(_), _) => Form::Packed,
-            (_, ..=FEW_TOKENS) => Form::Few,
-            _ => Form::Many,
+        let form = match &self.sessions {
+            Sessions::Packed(_) => Form::Packed,
+            _ => Form::Short,
         };
         self.run_after(form, past, batch, kept)
     }

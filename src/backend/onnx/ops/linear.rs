@@ -1,35 +1,39 @@
-//! Linear layers of weights in f32 and f16.
+//! Linear layers of weights in f32, f16 and bf16.
+
+use std::sync::Arc;
 
 use ort::Result;
 use ort::operator::Attribute;
 
+use super::super::panels::{self, Panels};
 use super::{CONTRIB, FLOAT16, Ops, Value};
 
-/// The side of a product on which a weight stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::backend::onnx) enum Side {
-    Left,
-    Right,
-}
-
 impl Ops {
-    /// A linear layer `(out, in)` of rows `(T, in)`: `weight @ x.T`, whose output stands in columns
-    /// `(out, T)`, or `x @ weight.T`, whose output stands in rows `(T, out)`.
+    /// A linear layer of rows `(T, in)` to rows `(T, out)`, by our own operator.
     pub(in crate::backend::onnx) fn linear(
+        &mut self,
+        weight: Arc<Panels>,
+        x: &str,
+    ) -> Result<Value> {
+        let index = self.panels.len() as i64;
+        let attributes = vec![Attribute::new(panels::WEIGHT, index)?];
+        let operator = weight.operator();
+        self.panels.push(weight);
+        self.node_in(panels::DOMAIN, operator, &[x], attributes)
+    }
+
+    /// A linear layer `(out, in)` of rows `(T, in)` to columns `(out, T)`, by ONNX Runtime, which
+    /// packs the right-hand operand of a product for each run.
+    pub(in crate::backend::onnx) fn linear_to_columns(
         &mut self,
         weight: &str,
         x: &str,
-        side: Side,
     ) -> Result<Value> {
         let attributes = vec![Attribute::new("transB", 1i64)?];
-        let inputs = match side {
-            Side::Left => [weight, x],
-            Side::Right => [x, weight],
-        };
-        self.node_in(CONTRIB, "FusedMatMul", &inputs, attributes)
+        self.node_in(CONTRIB, "FusedMatMul", &[weight, x], attributes)
     }
 
-    /// `weight @ x`: as [`linear`](Self::linear), of columns `(in, T)` to columns.
+    /// `weight @ x`: as [`linear_to_columns`](Self::linear_to_columns), of columns `(in, T)`.
     pub(in crate::backend::onnx) fn linear_of_columns(
         &mut self,
         weight: &str,

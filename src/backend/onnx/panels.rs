@@ -1,0 +1,70 @@
+//! Linear layers on the processor, by an operator of our own. ONNX Runtime multiplies f32 by f32: of a
+//! checkpoint in bf16 it must be given twice the bytes, and a second copy of them if it is to read them
+//! in the order that suits it. Here weights lie in such an order from the first, in the type that the
+//! checkpoint has them in, and are widened in registers, which is exact.
+//!
+//! An element of the output is the same sum in the same order whatever rows stand beside its own.
+
+mod kernel;
+mod layout;
+mod operator;
+mod product;
+
+use std::sync::Arc;
+
+use memmap2::Mmap;
+
+use super::{failed, pages};
+use crate::error::Result;
+
+pub(super) use layout::Layout;
+pub(super) use operator::{DOMAIN, WEIGHT, domain};
+
+/// A linear layer's weight `(out, in)`, laid out for the product.
+pub(super) struct Panels {
+    layout: Layout,
+    block: Arc<Mmap>,
+    begin: usize,
+}
+
+impl Panels {
+    /// The matrix whose bytes begin at `begin` in the block.
+    ///
+    /// # Errors
+    /// The block does not hold it there.
+    pub(super) fn new(layout: Layout, block: &Arc<Mmap>, begin: usize) -> Result<Self> {
+        let panels = Self {
+            layout,
+            block: Arc::clone(block),
+            begin,
+        };
+        match panels.bytes().len() == layout.len() {
+            true => Ok(panels),
+            false => Err(failed("weights", "no matrix begins there")),
+        }
+    }
+
+    /// A matrix `(out, in)` of ones, in f32.
+    pub(super) fn of_ones([outputs, inputs]: [usize; 2]) -> Result<Self> {
+        let layout = Layout::in_f32([outputs, inputs]);
+        let block = pages::block(layout.len());
+        let mut block = block.map_err(|error| failed("allocate", error))?;
+        bytemuck::cast_slice_mut(&mut block).fill(1.0_f32);
+        let block = block.make_read_only();
+        let block = block.map_err(|error| failed("allocate", error))?;
+        Self::new(layout, &Arc::new(block), 0)
+    }
+
+    /// The operator that multiplies by it.
+    pub(super) fn operator(&self) -> &'static str {
+        match self.layout.halves {
+            true => operator::BY_BF16,
+            false => operator::BY_F32,
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        let end = self.begin.saturating_add(self.layout.len());
+        self.block.get(self.begin..end).unwrap_or_default()
+    }
+}
