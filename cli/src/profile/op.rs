@@ -85,7 +85,8 @@ impl Op {
         }
     }
 
-    /// Of a product's weight that ONNX Runtime has packed for itself and does not list.
+    /// Of a product's weight that is not listed: ONNX Runtime has packed it for itself, or it is that
+    /// of an operator of our own.
     fn packed_bytes(&self) -> f64 {
         let (Some(rows), Some(output)) = (self.inputs.first(), self.outputs.first()) else {
             return 0.0;
@@ -94,6 +95,7 @@ impl Op {
         let mut others = self.inputs.iter().skip(1);
         match !is_product(&self.kind) || others.any(|other| other.elements() >= weight) {
             true => 0.0,
+            false if self.kind == "MatMulBf16" => weight * 2.0,
             false => weight * rows.element_bytes as f64,
         }
     }
@@ -142,6 +144,9 @@ mod tests {
         assert_eq!(cost.bytes, 4.0 * (30.0 + 35.0 + 42.0));
         let packed = op("MatMulIntegerToFloat", 1, &[&[6, 5], &[7]], &[6, 7]).cost();
         assert_eq!(packed.bytes, 30.0 + 7.0 + 42.0 + 35.0);
+        let bf16 = op("MatMulBf16", 4, &[&[6, 5]], &[6, 7]).cost();
+        assert_eq!(bf16.flops, cost.flops);
+        assert_eq!(bf16.bytes, 4.0 * (30.0 + 42.0) + 2.0 * 35.0);
         let int8 = op("MatMulIntegerToFloat", 1, &[&[6, 5], &[5, 7]], &[6, 7]).cost();
         assert_eq!((int8.flops, int8.int8_flops), (0.0, 420.0));
     }

@@ -27,6 +27,9 @@ pub(super) struct Library {
     minor: Option<u32>,
 }
 
+/// The oldest minor version of 1 that graphs were tried with.
+pub(super) const OLDEST: u32 = 24;
+
 /// The first minor version whose GroupQueryAttention stores no scores on a CPU.
 const BLOCKWISE_ATTENTION: u32 = 28;
 
@@ -98,15 +101,18 @@ fn open(path: PathBuf) -> Result<Library> {
     #[cfg(target_os = "linux")]
     elf::check(&path)
         .map_err(|reason| unavailable(format!("{} does not load: {reason}", path.display())))?;
-    let environment = ort::init_from(&path)
-        .map_err(|error| unavailable(refusal(&path, &error)))?
+    let builder = ort::init_from(&path).map_err(|error| unavailable(refusal(&path, &error)))?;
+    let minor = ort::util::probe(&path);
+    if let Some(found) = minor.filter(|&minor| minor < OLDEST) {
+        return Err(unavailable(too_old(&path, &format!("1.{found}"))));
+    }
+    let environment = builder
         .with_name(env!("CARGO_PKG_NAME"))
         .with_telemetry(false)
         .with_logger(Arc::new(log))
         .build()
         .map_err(|error| unavailable(format!("{}: {error}", path.display())))?;
     environment.set_log_level(LogLevel::Warning);
-    let minor = ort::util::probe(&path);
     Ok(Library {
         environment,
         path,
@@ -117,24 +123,30 @@ fn open(path: PathBuf) -> Result<Library> {
 
 /// Why the file was not taken.
 fn refusal(path: &Path, error: &LoadDynamicError) -> String {
-    let path = path.display();
     match error {
         LoadDynamicError::Dlopen { error, .. } => {
             // The error itself says only that it failed, its source why.
             let reason = error
                 .source()
                 .map_or_else(|| error.to_string(), ToString::to_string);
-            format!("{path} does not load: {reason}")
+            format!("{} does not load: {reason}", path.display())
         }
-        LoadDynamicError::BadVersion { version_str, .. } => format!(
-            "{path}: expected version 1.{} or newer of version 1, found {version_str}",
-            ort::MINOR_VERSION
-        ),
+        LoadDynamicError::BadVersion { version_str, .. } => too_old(path, version_str),
         LoadDynamicError::MissingApi { .. } => {
-            format!("{path} is not an ONNX Runtime: it has no OrtGetApiBase")
+            format!(
+                "{} is not an ONNX Runtime: it has no OrtGetApiBase",
+                path.display()
+            )
         }
-        LoadDynamicError::InvalidVersionString => format!("{path}: its version is not text"),
+        LoadDynamicError::InvalidVersionString => {
+            format!("{}: its version is not text", path.display())
+        }
     }
+}
+
+fn too_old(path: &Path, found: &str) -> String {
+    let path = path.display();
+    format!("{path}: expected version 1.{OLDEST} or newer of version 1, found {found}")
 }
 
 /// The branch that a release was built from holds its whole version; other builds tell only the

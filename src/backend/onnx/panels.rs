@@ -1,23 +1,20 @@
 //! Linear layers on the processor, by an operator of our own. ONNX Runtime multiplies f32 by f32: of a
 //! checkpoint in bf16 it must be given twice the bytes, and a second copy of them if it is to read them
 //! in the order that suits it. Here weights lie in such an order from the first, in the type that the
-//! checkpoint has them in, and are widened in registers, which is exact.
-//!
-//! An element of the output is the same sum in the same order whatever rows stand beside its own.
+//! checkpoint has them in.
 
-mod kernel;
-mod layout;
+mod filling;
 mod operator;
-mod product;
 
 use std::sync::Arc;
 
+use linear::{Element, Layout};
 use memmap2::Mmap;
 
 use super::{failed, pages};
 use crate::error::Result;
 
-pub(super) use layout::Layout;
+pub(super) use filling::{fill, layout};
 pub(super) use operator::{DOMAIN, WEIGHT, domain};
 
 /// A linear layer's weight `(out, in)`, laid out for the product.
@@ -46,7 +43,8 @@ impl Panels {
 
     /// A matrix `(out, in)` of ones, in f32.
     pub(super) fn of_ones([outputs, inputs]: [usize; 2]) -> Result<Self> {
-        let layout = Layout::in_f32([outputs, inputs]);
+        let layout = Layout::new([outputs, inputs], Element::F32);
+        let layout = layout.ok_or_else(|| failed("weights", "no layout of that shape"))?;
         let block = pages::block(layout.len());
         let mut block = block.map_err(|error| failed("allocate", error))?;
         bytemuck::cast_slice_mut(&mut block).fill(1.0_f32);
@@ -57,9 +55,9 @@ impl Panels {
 
     /// The operator that multiplies by it.
     pub(super) fn operator(&self) -> &'static str {
-        match self.layout.halves {
-            true => operator::BY_BF16,
-            false => operator::BY_F32,
+        match self.layout.element() {
+            Element::Bf16 => operator::BY_BF16,
+            Element::F32 => operator::BY_F32,
         }
     }
 

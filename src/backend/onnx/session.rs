@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use memmap2::Mmap;
+use ort::editor::Model;
 use ort::logging::LogLevel;
 use ort::session::builder::{AutoDevicePolicy, GraphOptimizationLevel, SessionBuilder};
 use ort::session::{
@@ -71,13 +72,8 @@ impl Session {
             Ok((options, keep, give_back))
         };
         let (options, keep, give_back) = options().map_err(|error| failed("load", error))?;
-        let session = provider.session(options, |mut options| match own_operators {
-            true => {
-                // Only a session that begins with a file knows operators that are not ONNX Runtime's.
-                let mut session = options.edit_from_memory(&ops::nothing())?;
-                session.apply_model(&model)?;
-                session.into_session()
-            }
+        let session = provider.session(options, |options| match own_operators {
+            true => of_own_operators(options, &model),
             false => model.into_session(&options),
         });
         Ok(Self {
@@ -105,6 +101,23 @@ impl Session {
         let outputs = self.session.run_with_options(inputs, options);
         outputs.map_err(|error| failed("run", error))
     }
+}
+
+/// A session whose graph has operators of our own.
+fn of_own_operators(
+    mut options: SessionBuilder,
+    model: &Model,
+) -> ort::Result<ort::session::Session> {
+    /// ONNX Runtime keeps one list of domains of operators for the process, and fails where two
+    /// threads find that it lacks the same one.
+    static NAMING: Mutex<()> = Mutex::new(());
+
+    let naming = NAMING.lock().unwrap_or_else(PoisonError::into_inner);
+    // Only a session that begins with a file knows operators that are not ONNX Runtime's.
+    let mut session = options.edit_from_memory(&ops::nothing())?;
+    drop(naming);
+    session.apply_model(model)?;
+    session.into_session()
 }
 
 /// What becomes of the memory of a run.

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytemuck::cast_slice_mut;
 use half::{bf16, f16};
+use linear::Layout;
 use memmap2::Mmap;
 use ort::value::{PrimitiveTensorElementType, Tensor, TensorElementType};
 
@@ -16,7 +17,7 @@ use super::array::{ALIGNMENT, StoredArray};
 use super::failed;
 use super::ops::Stored;
 use super::pages;
-use super::panels::{Layout, Panels};
+use super::panels::{self, Panels};
 use crate::backend::side_by_side;
 use crate::checkpoint::{self, Checkpoint};
 use crate::dtype::Dtype;
@@ -171,7 +172,7 @@ fn shared_as(key: &str, weight: &checkpoint::Weight<'_>, precision: Dtype) -> Fo
     match (key, weight.tensor.dtype()) {
         (TABLE, half @ (Dtype::F16 | Dtype::Bf16)) if weight.packed.is_none() => Form::Array(half),
         (TABLE, _) => Form::Array(dtype),
-        _ => match Layout::of(weight) {
+        _ => match panels::layout(weight) {
             Some(layout) if dtype == Dtype::F32 => Form::Panels(layout),
             _ => Form::Array(dtype),
         },
@@ -222,7 +223,7 @@ impl Part<'_> {
             Form::Array(Dtype::F16) => self.weight.fill(cast_slice_mut(memory), f16::from_f32),
             Form::Array(Dtype::Bf16) => self.weight.fill(cast_slice_mut(memory), bf16::from_f32),
             Form::Array(_) => self.weight.fill(cast_slice_mut(memory), |value| value),
-            Form::Panels(layout) => layout.fill(&self.weight, memory),
+            Form::Panels(layout) => panels::fill(layout, &self.weight, memory),
         }
     }
 

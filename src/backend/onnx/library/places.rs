@@ -53,7 +53,7 @@ impl Places {
                 "no library was found: none lies beside the program and {recorded}; \
                  set {VARIABLE} to {} of version 1.{} or newer",
                 file_name(),
-                ort::MINOR_VERSION
+                super::OLDEST
             )
         })
     }

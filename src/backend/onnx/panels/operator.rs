@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use linear::Product;
 use ort::operator::{
     ComputeContext, Kernel, KernelContext, Operator, OperatorDomain, OperatorInput, OperatorOutput,
     ShapeInferenceContext,
@@ -10,7 +11,6 @@ use ort::value::{TensorElementType, ValueType};
 use ort::{Error, Result};
 
 use super::Panels;
-use super::product::Product;
 
 /// The domain of our own operators.
 pub(in crate::backend::onnx) const DOMAIN: &str = "qwen3";
@@ -91,7 +91,7 @@ impl Operator for Linear {
                 .all(|(n, name)| *n > 0 || !name.is_empty())
             && let Some(columns) = shape.last_mut()
         {
-            *columns = weight.layout.outputs as i64;
+            *columns = weight.layout.outputs() as i64;
             context.set_output(0, &inputs[0])?;
         }
         Ok(())
@@ -110,11 +110,13 @@ impl Kernel for LinearKernel {
         let (shape, x) = x.try_extract_tensor::<f32>()?;
         let mut shape = shape.to_vec();
         if let Some(columns) = shape.last_mut() {
-            *columns = self.weight.layout.outputs as i64;
+            *columns = self.weight.layout.outputs() as i64;
         }
         let mut output = context.output(0, shape)?.ok_or_else(missing)?;
         let (_, output) = output.try_extract_tensor_mut::<f32>()?;
-        let product = Product::new(&self.weight, x, output, self.threads).map_err(Error::new)?;
+        let Panels { layout, .. } = &*self.weight;
+        let product = Product::new(layout, self.weight.bytes(), x, output, self.threads);
+        let product = product.map_err(Error::new)?;
         context.par_for(product.tasks(), 0, |task| product.run(task))
     }
 }

@@ -9,8 +9,7 @@ use std::sync::atomic::{Ordering, compiler_fence};
 
 use pulp::{Arch, Simd, WithSimd};
 
-use super::Panels;
-use super::layout::CHUNK;
+use super::layout::{CHUNK, Layout};
 use super::product::Output;
 
 /// Vectors of a panel's width.
@@ -35,7 +34,8 @@ pub(super) fn width(arch: Arch) -> usize {
 
 /// Some rows of the input by some chunks of panels.
 pub(super) struct Block<'a> {
-    pub(super) panels: &'a Panels,
+    pub(super) layout: &'a Layout,
+    pub(super) weights: &'a [u8],
     pub(super) x: &'a [f32], // (T, in)
     pub(super) output: &'a Output,
     pub(super) rows: Range<usize>,
@@ -49,8 +49,8 @@ impl WithSimd for Block<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let bytes = self.panels.bytes();
-        match self.panels.layout.halves {
+        let bytes = self.weights;
+        match self.layout.halves {
             true => {
                 let words = S::as_simd_u32s(bytemuck::cast_slice(bytes)).0;
                 self.by::<S, Halves>(simd, words);
@@ -129,7 +129,7 @@ macro_rules! with_constant {
 impl Block<'_> {
     #[inline(always)]
     fn by<S: Simd, H: Held<S>>(self, simd: S, weights: &[H::Vector]) {
-        let layout = &self.panels.layout;
+        let layout = self.layout;
         let (inputs, width) = (layout.inputs, layout.width);
         let whole = layout.outputs / width;
         let tiles = Tiles::new(self.rows.len(), most_rows::<S>());

@@ -4,13 +4,9 @@ use std::array;
 use std::iter::StepBy;
 use std::slice::IterMut;
 
-use bytemuck::cast_slice_mut;
 use pulp::Arch;
 
 use super::kernel;
-use crate::checkpoint::Weight;
-use crate::dtype::Dtype;
-use crate::error::Result;
 
 /// Panels that one task multiplies by before it goes on to the next ones.
 pub(super) const CHUNK: usize = 4;
@@ -21,8 +17,23 @@ pub(super) const DEPTH: usize = 256;
 /// Rows, and inputs of each, that change places at a time.
 const TILE: usize = 8;
 
-/// Bytes of a checkpoint that are mapped at a time.
-const WINDOW: usize = 8 << 20;
+/// What a weight is kept in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Element {
+    /// 32 bits.
+    F32,
+    /// The upper 16 of these.
+    Bf16,
+}
+
+impl Element {
+    fn size(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::Bf16 => 2,
+        }
+    }
+}
 
 /// A matrix `(out, in)` in panels of so many outputs, of which the weights of one input stand side by
 /// side. Of each [`CHUNK`] of panels the first [`DEPTH`] inputs of each panel come first, then the next
@@ -31,7 +42,7 @@ const WINDOW: usize = 8 << 20;
 /// In bf16 two weights of an output share a word: that of an input of the first half of such a depth
 /// in its lower half, and that of the input as far into the second half in its upper half.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::backend::onnx) struct Layout {
+pub struct Layout {
     pub(super) arch: Arch,
     pub(super) outputs: usize,
     pub(super) inputs: usize,
@@ -42,41 +53,41 @@ pub(in crate::backend::onnx) struct Layout {
 }
 
 impl Layout {
-    /// In bf16 where the checkpoint has it so, else in f32. `None` of what is no matrix, or one of a
-    /// number of inputs that no model has.
-    pub(in crate::backend::onnx) fn of(weight: &Weight<'_>) -> Option<Self> {
-        let &[outputs, inputs] = &*weight.shape() else {
-            return None;
-        };
-        let bf16 = weight.packed.is_none() && weight.tensor.dtype() == Dtype::Bf16;
-        inputs.is_multiple_of(kernel::MULTIPLE).then(|| Self {
-            halves: bf16,
-            ..Self::in_f32([outputs, inputs])
-        })
-    }
-
-    pub(super) fn in_f32([outputs, inputs]: [usize; 2]) -> Self {
+    /// Of a matrix `(out, in)`. `None` where its inputs are no multiple of 4, as those of no model are
+    /// not.
+    pub fn new([outputs, inputs]: [usize; 2], element: Element) -> Option<Self> {
         let arch = Arch::new();
-        Self {
+        inputs.is_multiple_of(kernel::MULTIPLE).then(|| Self {
             arch,
             outputs,
             inputs,
             width: kernel::width(arch),
-            halves: false,
-        }
+            halves: element == Element::Bf16,
+        })
     }
 
     /// The type of its elements.
-    pub(in crate::backend::onnx) fn dtype(&self) -> Dtype {
+    pub fn element(&self) -> Element {
         match self.halves {
-            true => Dtype::Bf16,
-            false => Dtype::F32,
+            true => Element::Bf16,
+            false => Element::F32,
         }
     }
 
+    /// Rows of the matrix.
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    /// Columns of the matrix.
+    pub fn inputs(&self) -> usize {
+        self.inputs
+    }
+
     /// Bytes that it takes.
-    pub(in crate::backend::onnx) fn len(&self) -> usize {
-        self.panels() * self.width * self.inputs * self.dtype().size()
+    #[allow(clippy::len_without_is_empty, reason = "bytes of a matrix")]
+    pub fn len(&self) -> usize {
+        self.panels() * self.width * self.inputs * self.element().size()
     }
 
     pub(super) fn panels(&self) -> usize {
@@ -94,66 +105,21 @@ impl Layout {
         begins.map(move |begin| (begin, DEPTH.min(inputs - begin)))
     }
 
-    /// Writes the weight to memory of zeros.
-    pub(in crate::backend::onnx) fn fill(
-        &self,
-        weight: &Weight<'_>,
-        memory: &mut [u8],
-    ) -> Result<()> {
-        // Rows of the weight that make a chunk.
-        let row = self.inputs * weight.tensor.dtype().size();
-        let (rows, row) = (CHUNK * self.width, row.max(1));
-        let window = (WINDOW / (rows * row)).max(1) * rows * row;
-        if self.halves {
-            let mut chunks = cast_slice_mut(memory).chunks_mut(rows * self.inputs / 2);
-            let mut copy = Vec::with_capacity(rows * self.inputs);
-            return weight.tensor.for_each_block(window, |bytes| {
-                for (bytes, chunk) in bytes.chunks(rows * row).zip(&mut chunks) {
-                    // Memory is read in order, which it need not wait for.
-                    copy.clear();
-                    copy.extend_from_slice(bytes.as_chunks().0);
-                    match copy.len() == rows * self.inputs && self.is_even() {
-                        true => self.put_whole_halves(&copy, chunk),
-                        false => self.put_halves(&copy, chunk),
-                    }
-                }
-                Ok(())
-            });
-        }
-        let mut chunks = cast_slice_mut(memory).chunks_mut(rows * self.inputs);
-        let mut values = Vec::with_capacity(rows * self.inputs);
-        if weight.packed.is_none() {
-            return weight.tensor.for_each_block(window, |bytes| {
-                for (bytes, chunk) in bytes.chunks(rows * row).zip(&mut chunks) {
-                    values.resize(bytes.len() / row * self.inputs, 0.0);
-                    weight
-                        .tensor
-                        .dtype()
-                        .fill(bytes, &mut values, |value| value);
-                    self.put(&values, chunk);
-                }
-                Ok(())
-            });
-        }
-        weight.for_each(|value| {
-            values.push(value);
-            if values.len() == rows * self.inputs {
-                chunks
-                    .next()
-                    .into_iter()
-                    .for_each(|chunk| self.put(&values, chunk));
-                values.clear();
-            }
-        })?;
-        chunks
-            .next()
-            .into_iter()
-            .for_each(|chunk| self.put(&values, chunk));
-        Ok(())
+    /// Rows of the weight that make a chunk, or what is left of them the last one.
+    pub fn rows_of_chunk(&self) -> usize {
+        CHUNK * self.width
     }
 
-    /// Puts the rows of a chunk into it.
-    fn put(&self, rows: &[f32], chunk: &mut [f32]) {
+    /// Puts the rows of a chunk, little-endian bf16, into its words of zeros.
+    pub fn put_bf16(&self, rows: &[[u8; 2]], chunk: &mut [u32]) {
+        match rows.len() == self.rows_of_chunk() * self.inputs && self.is_even() {
+            true => self.put_whole_halves(rows, chunk),
+            false => self.put_halves(rows, chunk),
+        }
+    }
+
+    /// Puts the rows of a chunk into its zeros.
+    pub fn put_f32(&self, rows: &[f32], chunk: &mut [f32]) {
         self.each_row(rows, chunk, 1, |row, column| {
             for (place, value) in column.zip(row) {
                 *place = *value;
@@ -161,7 +127,7 @@ impl Layout {
         });
     }
 
-    /// As [`put`](Self::put), of little-endian bf16.
+    /// As [`put_bf16`](Self::put_bf16), of any chunk.
     fn put_halves(&self, rows: &[[u8; 2]], chunk: &mut [u32]) {
         self.each_row(rows, chunk, 2, |row, column| {
             let (lower, upper) = row.split_at(row.len() / 2);
@@ -246,10 +212,11 @@ fn word([a, b]: [u8; 2], [c, d]: [u8; 2]) -> u32 {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
-    /// A weight of an output and an input, in whichever of the two orders.
+    /// The place of a weight, and whether it is in the upper half of a word.
     fn at(layout: &Layout, output: usize, input: usize) -> (usize, bool) {
         let (panel, lane) = (output / layout.width, output % layout.width);
         let (chunk, begin) = (panel / CHUNK, input / DEPTH * DEPTH);
@@ -257,61 +224,56 @@ mod tests {
         let depth = DEPTH.min(layout.inputs - begin);
         let of_word = if layout.halves { 2 } else { 1 };
         let upper = layout.halves && input - begin >= depth / 2;
-        let place = input - begin - if upper { depth / 2 } else { 0 };
+        let step = input - begin - if upper { depth / 2 } else { 0 };
         let before = chunk * CHUNK * layout.inputs + panels * begin + (panel % CHUNK) * depth;
-        let place = (before / of_word + place) * layout.width + lane;
-        (place, upper)
+        ((before / of_word + step) * layout.width + lane, upper)
     }
 
     #[test]
-    fn each_weight_stands_in_its_place() {
-        for [outputs, inputs] in [[1, 4], [7, 8], [64, 256], [256, 336], [150, 700]] {
-            let layout = Layout::in_f32([outputs, inputs]);
-            let value = |output, input| (output * inputs + input + 1) as f32;
-            let rows: Vec<f32> = (0..outputs * inputs).map(|i| i as f32 + 1.0).collect();
-            let mut memory = vec![0.0; layout.len() / 4];
-            let rows_of_chunk = CHUNK * layout.width * inputs;
-            for (rows, chunk) in rows
-                .chunks(rows_of_chunk)
-                .zip(memory.chunks_mut(rows_of_chunk))
-            {
-                layout.put(rows, chunk);
-            }
+    fn each_weight_stands_in_its_place_and_the_rest_are_zeros() {
+        let shapes = [[1, 4], [7, 8], [64, 256], [256, 336], [150, 700]];
+        for ([outputs, inputs], width) in shapes
+            .into_iter()
+            .flat_map(|s| [2, 8, 16, 32].map(|w| (s, w)))
+        {
+            let whole = Layout {
+                width,
+                ..Layout::new([outputs, inputs], Element::F32).unwrap()
+            };
             let halves = Layout {
                 halves: true,
-                ..layout
+                ..whole
             };
-            let bytes: Vec<[u8; 2]> = (0..outputs * inputs)
-                .map(|i| ((i + 1) as u16).to_le_bytes())
+            let rows: Vec<f32> = (1..=outputs * inputs).map(|i| i as f32).collect();
+            let bytes: Vec<[u8; 2]> = (1..=outputs * inputs)
+                .map(|i| (i as u16).to_le_bytes())
                 .collect();
-            let mut words = vec![0; halves.len() / 4];
-            for (rows, chunk) in bytes
-                .chunks(rows_of_chunk)
-                .zip(words.chunks_mut(rows_of_chunk / 2))
-            {
+            let mut values = vec![0.0; whole.len() / size_of::<f32>()];
+            let mut words = vec![0; halves.len() / size_of::<u32>()];
+            let of_chunk = CHUNK * width * inputs;
+            for (rows, chunk) in rows.chunks(of_chunk).zip(values.chunks_mut(of_chunk)) {
+                whole.put_f32(rows, chunk);
+            }
+            for (rows, chunk) in bytes.chunks(of_chunk).zip(words.chunks_mut(of_chunk / 2)) {
                 halves.put_halves(rows, chunk);
-            }
-            if halves.is_even() && outputs.is_multiple_of(CHUNK * layout.width) {
-                let mut others = vec![0; words.len()];
-                let chunks = others.chunks_mut(rows_of_chunk / 2);
-                for (rows, chunk) in bytes.chunks(rows_of_chunk).zip(chunks) {
-                    halves.put_whole_halves(rows, chunk);
-                }
-                assert_eq!(others, words);
-            }
-            for output in 0..outputs {
-                for input in 0..inputs {
-                    assert_eq!(memory[at(&layout, output, input).0], value(output, input));
-                    let (place, upper) = at(&halves, output, input);
-                    let found = words[place] >> if upper { 16 } else { 0 } & 0xffff;
-                    assert_eq!(
-                        f32::from(found as u16),
-                        f32::from(value(output, input) as u32 as u16)
-                    );
+                if rows.len() == of_chunk && halves.is_even() {
+                    let mut others = vec![0; chunk.len()];
+                    halves.put_whole_halves(rows, &mut others);
+                    assert_eq!(chunk, others);
                 }
             }
-            let zeros = memory.iter().filter(|&&value| value == 0.0).count();
-            assert_eq!(zeros, memory.len() - outputs * inputs);
+            for (output, input) in
+                (0..outputs).flat_map(|output| (0..inputs).map(move |input| (output, input)))
+            {
+                let expected = output * inputs + input + 1;
+                assert_eq!(values[at(&whole, output, input).0], expected as f32);
+                let (place, upper) = at(&halves, output, input);
+                let word: u32 = words[place];
+                let found = if upper { word >> 16 } else { word & 0xffff };
+                assert_eq!(found, expected as u32 & 0xffff);
+            }
+            let zeros = values.iter().filter(|&&value| value == 0.0).count();
+            assert_eq!(zeros, values.len() - outputs * inputs);
         }
     }
 }

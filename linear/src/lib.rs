@@ -1,0 +1,13 @@
+//! The product of a linear layer on a processor: rows of f32 by a weight that lies in memory in the
+//! order in which it is read, in bf16 or in f32. Weights of bf16 are widened in registers, which is
+//! exact.
+//!
+//! An element of the output is the same sum in the same order whatever rows stand beside its own, and
+//! however many threads there are.
+
+mod kernel;
+mod layout;
+mod product;
+
+pub use layout::{Element, Layout};
+pub use product::Product;

@@ -1,0 +1,268 @@
+//! A product in tasks that threads may run in any order.
+
+use std::array;
+use std::cell::RefCell;
+use std::ops::Range;
+use std::slice;
+
+use super::kernel::Block;
+use super::layout::Layout;
+
+/// Floats of rows that a task multiplies by the same weights: they stay in the second cache, if the
+/// rows are not long.
+const BLOCK: usize = 128 << 10;
+/// Rows that are worth reading weights for anew, and as many as are.
+const LEAST_ROWS: usize = 48;
+const MOST_ROWS: usize = 256;
+
+/// Tasks for each thread: with more of them the last ones end at about the same time, with fewer each
+/// reads more weights that follow one another.
+const TASKS: usize = 4;
+
+/// Where sums go: rows of so many columns, which tasks write different parts of.
+pub(super) struct Output {
+    begin: *mut f32,
+    rows: usize,
+    columns: usize,
+}
+
+#[allow(unsafe_code, reason = "threads write parts of one array")]
+// SAFETY: each task writes elements that no other one touches, see `Product::run`.
+unsafe impl Sync for Output {}
+
+impl Output {
+    /// So many columns of so many rows.
+    #[inline(always)]
+    #[allow(
+        unsafe_code,
+        clippy::mut_from_ref,
+        reason = "threads write parts of one array"
+    )]
+    pub(super) fn at<const ROWS: usize>(
+        &self,
+        row: usize,
+        column: usize,
+        columns: usize,
+    ) -> [&mut [f32]; ROWS] {
+        assert!(row + ROWS <= self.rows && column + columns <= self.columns);
+        array::from_fn(|i| {
+            let begin = (row + i) * self.columns + column;
+            // SAFETY: within the array, as just checked, which is borrowed for as long as `self` lives;
+            // rows do not overlap, no other task has these elements, and this one asks anew only when
+            // it is done with what it was given.
+            unsafe { slice::from_raw_parts_mut(self.begin.add(begin), columns) }
+        })
+    }
+}
+
+/// `x @ weight.T` into rows of an output, in tasks that threads may run in any order.
+pub struct Product<'a> {
+    layout: &'a Layout,
+    weights: &'a [u8],
+    x: &'a [f32],
+    output: Output,
+    /// How many groups of rows, and of chunks, there are: a task has one of each.
+    blocks: usize,
+    parts: usize,
+}
+
+impl<'a> Product<'a> {
+    /// Of rows `(T, in)` to `(T, out)` by the weight that lies in `weights` as `layout` says, for so
+    /// many threads.
+    ///
+    /// # Errors
+    /// What does not fit together.
+    pub fn new(
+        layout: &'a Layout,
+        weights: &'a [u8],
+        x: &'a [f32],
+        output: &'a mut [f32],
+        threads: usize,
+    ) -> Result<Self, String> {
+        let (inputs, outputs) = (layout.inputs, layout.outputs);
+        if weights.len() != layout.len() || !weights.as_ptr().cast::<u32>().is_aligned() {
+            let (expected, found) = (layout.len(), weights.len());
+            return Err(format!(
+                "expected {expected} aligned bytes of weights, found {found}"
+            ));
+        }
+        let rows = x.len() / inputs.max(1);
+        if x.len() != rows * inputs || output.len() != rows * outputs {
+            let (found, given) = (x.len(), output.len());
+            return Err(format!(
+                "expected rows of {inputs} to rows of {outputs}, found {found} elements to {given}"
+            ));
+        }
+        let most = (BLOCK / inputs.max(1)).clamp(LEAST_ROWS, MOST_ROWS);
+        let blocks = rows.div_ceil(most);
+        let parts = (TASKS * threads).div_ceil(blocks.max(1));
+        Ok(Self {
+            layout,
+            weights,
+            x,
+            output: Output {
+                begin: output.as_mut_ptr(),
+                rows,
+                columns: outputs,
+            },
+            blocks,
+            parts: parts.min(layout.chunks()),
+        })
+    }
+
+    /// Tasks, all of which must be run, each once.
+    pub fn tasks(&self) -> usize {
+        self.blocks * self.parts
+    }
+
+    /// Runs one task: some rows of some columns.
+    pub fn run(&self, task: usize) {
+        let layout = self.layout;
+        let (block, part) = (task / self.parts, task % self.parts);
+        let rows = share(self.output.rows, block, self.blocks);
+        let chunks = share(layout.chunks(), part, self.parts);
+        with_room(rows.len() * layout.width, |sums| {
+            layout.arch.dispatch(Block {
+                layout,
+                weights: self.weights,
+                x: self.x,
+                output: &self.output,
+                rows,
+                chunks,
+                sums,
+            });
+        });
+    }
+}
+
+/// One of so many nearly equal shares.
+fn share(all: usize, one: usize, of: usize) -> Range<usize> {
+    one * all / of..(one + 1) * all / of
+}
+
+/// Gives `f` a thread's own room for so many floats.
+fn with_room(floats: usize, f: impl FnOnce(&mut [f32])) {
+    thread_local! {
+        static ROOM: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+    }
+    ROOM.with_borrow_mut(|room| {
+        if room.len() < floats {
+            room.resize(floats, 0.0);
+        }
+        f(&mut room[..floats]);
+    });
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use pulp::Arch;
+
+    use super::super::kernel;
+    use super::super::layout::Element;
+    use super::*;
+
+    /// Numbers from -1 to 1 that bf16 holds.
+    fn numbers(count: usize, step: usize) -> Vec<f32> {
+        let numbers = (0..count).map(|i| (i * step % 257) as f32 / 128.0 - 1.0);
+        numbers.collect()
+    }
+
+    fn laid_out(layout: &Layout, weight: &[f32]) -> Vec<u32> {
+        let mut words = vec![0; layout.len() / size_of::<u32>()];
+        let rows = layout.rows_of_chunk() * layout.inputs;
+        match layout.element() {
+            Element::Bf16 => {
+                let halves = |value: &f32| {
+                    let [_, _, a, b] = value.to_le_bytes();
+                    [a, b]
+                };
+                let halves: Vec<_> = weight.iter().map(halves).collect();
+                let chunks = words.chunks_mut(rows / 2);
+                for (rows, chunk) in halves.chunks(rows).zip(chunks) {
+                    layout.put_bf16(rows, chunk);
+                }
+            }
+            Element::F32 => {
+                let chunks = bytemuck::cast_slice_mut(&mut words).chunks_mut(rows);
+                for (rows, chunk) in weight.chunks(rows).zip(chunks) {
+                    layout.put_f32(rows, chunk);
+                }
+            }
+        }
+        words
+    }
+
+    fn run(layout: &Layout, words: &[u32], x: &[f32], threads: usize) -> Vec<f32> {
+        let rows = x.len() / layout.inputs;
+        let mut output = vec![f32::NAN; rows * layout.outputs];
+        let weights = bytemuck::cast_slice(words);
+        let product = Product::new(layout, weights, x, &mut output, threads).unwrap();
+        (0..product.tasks())
+            .rev()
+            .for_each(|task| product.run(task));
+        output
+    }
+
+    #[test]
+    fn products_are_exact_to_rounding_and_do_not_depend_on_the_rows_beside_them() {
+        for [outputs, inputs] in [[1, 4], [150, 700], [200, 256], [33, 1028]] {
+            let (weight, x) = (numbers(outputs * inputs, 89), numbers(300 * inputs, 101));
+            let sums = x.chunks_exact(inputs).flat_map(|x| {
+                weight.chunks_exact(inputs).map(move |row| {
+                    let products = row.iter().zip(x);
+                    products
+                        .map(|(a, b)| f64::from(*a) * f64::from(*b))
+                        .sum::<f64>()
+                })
+            });
+            let sums: Vec<f64> = sums.collect();
+            for element in [Element::F32, Element::Bf16] {
+                let best = Layout::new([outputs, inputs], element).unwrap();
+                let arch = Arch::Scalar;
+                let width = kernel::width(arch);
+                for layout in [
+                    best,
+                    Layout {
+                        arch,
+                        width,
+                        ..best
+                    },
+                ] {
+                    let words = laid_out(&layout, &weight);
+                    let all = run(&layout, &words, &x, 3);
+                    for (found, sum) in all.iter().zip(&sums) {
+                        let error = (f64::from(*found) - sum).abs();
+                        assert!(error <= 1e-6 * inputs as f64, "{found}, expected {sum}");
+                    }
+                    for rows in [1, 2, 3, 4, 5, 6, 7, 13, 24, 49] {
+                        let some = run(&layout, &words, &x[..rows * inputs], 2);
+                        assert_eq!(some, all[..rows * outputs], "{rows} rows of {inputs}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_together_is_told() {
+        let layout = Layout::new([3, 8], Element::F32).unwrap();
+        let words = vec![0_u32; layout.len() / size_of::<u32>()];
+        let weights: &[u8] = bytemuck::cast_slice(&words);
+        let error = |weights, x: &[f32], output: &mut [f32]| {
+            let product = Product::new(&layout, weights, x, output, 1);
+            product.err().unwrap()
+        };
+        assert_eq!(
+            error(weights, &[0.0; 9], &mut [0.0; 3]),
+            "expected rows of 8 to rows of 3, found 9 elements to 3"
+        );
+        let message = error(&weights[4..], &[0.0; 8], &mut [0.0; 3]);
+        let (expected, found) = (weights.len(), weights.len() - 4);
+        assert_eq!(
+            message,
+            format!("expected {expected} aligned bytes of weights, found {found}")
+        );
+        assert!(Layout::new([3, 6], Element::Bf16).is_none());
+    }
+}
