@@ -95,6 +95,9 @@ check_processor() {
 }
 
 run_tests() {
+    say "testing products of f32 for $target"
+    /usr/bin/cargo test --manifest-path "$root/Cargo.toml" --locked --package linear --lib \
+        --target "$target"
     say "testing the ONNX Runtime backend for $target"
     # Those that compute: files, texts and queues are alike on every processor. An emulator is too
     # slow to quantise every fixture, so int8 is what the built-in model and those of its own tests
