@@ -13,7 +13,7 @@ use super::layout::Layout;
 const BLOCK: usize = 128 << 10;
 /// Rows that are worth reading weights for anew, and as many as are.
 const LEAST_ROWS: usize = 48;
-const MOST_ROWS: usize = 256;
+const MOST_ROWS: usize = 66;
 
 /// Tasks for each thread: with more of them the last ones end at about the same time, with fewer each
 /// reads more weights that follow one another.
