@@ -36,7 +36,7 @@ impl Element {
 }
 
 /// A matrix `(out, in)` in panels of so many outputs, of which the weights of one input stand side by
-/// side. Of each [`CHUNK`] of panels the first [`DEPTH`] inputs of each panel come first, then the next
+/// side. Of each four panels the first 256 inputs of each panel come first, then the next
 /// of each. Outputs that the last panel lacks are zeros.
 ///
 /// In bf16 two weights of an output share a word: that of an input of the first half of such a depth
