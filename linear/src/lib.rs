@@ -5,9 +5,13 @@
 //! An element of the output is the same sum in the same order whatever rows stand beside its own, and
 //! however many threads there are.
 
+mod filling;
+mod held;
 mod kernel;
 mod layout;
+mod output;
 mod product;
+mod tile;
 
 pub use layout::{Element, Layout};
 pub use product::Product;

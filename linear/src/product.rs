@@ -1,12 +1,12 @@
 //! A product in tasks that threads may run in any order.
 
-use std::array;
 use std::cell::RefCell;
 use std::ops::Range;
-use std::slice;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::kernel::Block;
 use super::layout::Layout;
+use super::output::Output;
 
 /// Floats of rows that a task multiplies by the same weights: they stay in the second cache, if the
 /// rows are not long.
@@ -19,42 +19,6 @@ const MOST_ROWS: usize = 66;
 /// reads more weights that follow one another.
 const TASKS: usize = 4;
 
-/// Where sums go: rows of so many columns, which tasks write different parts of.
-pub(super) struct Output {
-    begin: *mut f32,
-    rows: usize,
-    columns: usize,
-}
-
-#[allow(unsafe_code, reason = "threads write parts of one array")]
-// SAFETY: each task writes elements that no other one touches, see `Product::run`.
-unsafe impl Sync for Output {}
-
-impl Output {
-    /// So many columns of so many rows.
-    #[inline(always)]
-    #[allow(
-        unsafe_code,
-        clippy::mut_from_ref,
-        reason = "threads write parts of one array"
-    )]
-    pub(super) fn at<const ROWS: usize>(
-        &self,
-        row: usize,
-        column: usize,
-        columns: usize,
-    ) -> [&mut [f32]; ROWS] {
-        assert!(row + ROWS <= self.rows && column + columns <= self.columns);
-        array::from_fn(|i| {
-            let begin = (row + i) * self.columns + column;
-            // SAFETY: within the array, as just checked, which is borrowed for as long as `self` lives;
-            // rows do not overlap, no other task has these elements, and this one asks anew only when
-            // it is done with what it was given.
-            unsafe { slice::from_raw_parts_mut(self.begin.add(begin), columns) }
-        })
-    }
-}
-
 /// `x @ weight.T` into rows of an output, in tasks that threads may run in any order.
 pub struct Product<'a> {
     layout: &'a Layout,
@@ -64,6 +28,8 @@ pub struct Product<'a> {
     /// How many groups of rows, and of chunks, there are: a task has one of each.
     blocks: usize,
     parts: usize,
+    /// Which tasks somebody runs or has run.
+    taken: Vec<AtomicBool>,
 }
 
 impl<'a> Product<'a> {
@@ -96,27 +62,30 @@ impl<'a> Product<'a> {
         let most = (BLOCK / inputs.max(1)).clamp(LEAST_ROWS, MOST_ROWS);
         let blocks = rows.div_ceil(most);
         let parts = (TASKS * threads).div_ceil(blocks.max(1));
+        let parts = parts.min(layout.chunks());
+        let tasks = 0..blocks * parts;
         Ok(Self {
             layout,
             weights,
             x,
-            output: Output {
-                begin: output.as_mut_ptr(),
-                rows,
-                columns: outputs,
-            },
+            output: Output::new(output, outputs),
             blocks,
-            parts: parts.min(layout.chunks()),
+            parts,
+            taken: tasks.map(|_| AtomicBool::new(false)).collect(),
         })
     }
 
     /// Tasks, all of which must be run, each once.
     pub fn tasks(&self) -> usize {
-        self.blocks * self.parts
+        self.taken.len()
     }
 
-    /// Runs one task: some rows of some columns.
+    /// Runs one task: some rows of some columns. Nothing, if it was run or there is none of that number.
     pub fn run(&self, task: usize) {
+        let taken = self.taken.get(task);
+        if taken.is_none_or(|taken| taken.swap(true, Ordering::Relaxed)) {
+            return;
+        }
         let layout = self.layout;
         let (block, part) = (task / self.parts, task % self.parts);
         let rows = share(self.output.rows, block, self.blocks);
@@ -198,8 +167,11 @@ mod tests {
         let mut output = vec![f32::NAN; rows * layout.outputs];
         let weights = bytemuck::cast_slice(words);
         let product = Product::new(layout, weights, x, &mut output, threads).unwrap();
-        (0..product.tasks())
-            .rev()
+        // In any order, and a second time, which does nothing; beyond the last there is none.
+        let tasks = (0..=product.tasks()).rev();
+        tasks
+            .clone()
+            .chain(tasks)
             .for_each(|task| product.run(task));
         output
     }

@@ -29,7 +29,7 @@ const OPSET: u32 = 23;
 /// ONNX Runtime's own operators.
 const CONTRIB: &str = "com.microsoft";
 
-/// The operators that graphs are of.
+/// The operators that graphs are of; the last only where linear layers are our own.
 const DOMAINS: [(&str, u32); 3] = [(ONNX_DOMAIN, OPSET), (CONTRIB, 1), (panels::DOMAIN, 1)];
 
 /// Smaller initializers must be copied into the graph, where shape inference reads them.
@@ -75,7 +75,8 @@ pub(super) struct Built {
 }
 
 /// The file of a model of ONNX's version 10 that imports [`DOMAINS`] and has a graph of nothing, to add
-/// a model to, as Protocol Buffers write it: fields by their numbers in `ModelProto`, `OperatorSetIdProto` and `GraphProto`.
+/// a model to, as Protocol Buffers write it: fields by their numbers in `ModelProto`,
+/// `OperatorSetIdProto` and `GraphProto`.
 pub(super) fn nothing() -> Vec<u8> {
     /// A field of a few bytes.
     fn field(number: u8, content: &[u8]) -> Vec<u8> {
@@ -118,8 +119,12 @@ impl Ops {
         let names = outputs.iter().map(|output| output.name().to_owned());
         let names = names.collect();
         self.graph.set_outputs(outputs)?;
-        let opsets = DOMAINS.map(|(domain, version)| Opset::new(domain, version));
-        let mut model = Model::new(opsets.into_iter().collect::<Result<Vec<_>>>()?)?;
+        let own = !self.panels.is_empty();
+        let domains = DOMAINS
+            .iter()
+            .filter(|(domain, _)| own || *domain != panels::DOMAIN);
+        let opsets = domains.map(|(domain, version)| Opset::new(*domain, *version));
+        let mut model = Model::new(opsets.collect::<Result<Vec<_>>>()?)?;
         model.set_graph(self.graph)?;
         Ok(Built {
             model,

@@ -54,16 +54,10 @@ impl Session {
             panels,
             outputs,
         } = built;
-        let select = || {
-            let outputs = outputs.iter();
-            outputs.fold(OutputSelector::no_default(), |selected, name| {
-                selected.with(name)
-            })
-        };
         let own_operators = !panels.is_empty();
         let options = || -> ort::Result<_> {
-            let keep = run_options(Freed::Kept)?.with_outputs(select());
-            let give_back = run_options(Freed::GivenBack)?.with_outputs(select());
+            let keep = run_options(Freed::Kept)?.with_outputs(selected(&outputs));
+            let give_back = run_options(Freed::GivenBack)?.with_outputs(selected(&outputs));
             let options = self::options(library, provider, threads)?;
             let options = match own_operators {
                 true => options.with_operators(panels::domain(panels, threads.count)?)?,
@@ -101,6 +95,12 @@ impl Session {
         let outputs = self.session.run_with_options(inputs, options);
         outputs.map_err(|error| failed("run", error))
     }
+}
+
+/// What a run gives. A session that a graph was added to does not know by itself.
+fn selected(outputs: &[String]) -> OutputSelector {
+    let none = OutputSelector::no_default();
+    outputs.iter().fold(none, OutputSelector::with)
 }
 
 /// A session whose graph has operators of our own.

@@ -73,8 +73,8 @@ impl FloatWeights {
         let _span = tracing::debug_span!("convert").entered();
         let parts = checkpoint.weights().map(|key| {
             let weight = checkpoint.weight(key)?;
-            let form = shared_as(key, &weight, precision);
-            Ok(Part { key, weight, form })
+            let kept = shared_as(key, &weight, precision);
+            Ok(Part { key, weight, kept })
         });
         let mut parts = parts.collect::<Result<Vec<_>>>()?;
         parts.sort_by_key(|part| Reverse(part.len()));
@@ -97,14 +97,14 @@ impl FloatWeights {
     /// Bytes of what [`shared`](Self::shared) loads.
     pub(super) fn shared_bytes(checkpoint: &Checkpoint, precision: Dtype) -> Result<usize> {
         bytes(checkpoint, |key, weight| {
-            Ok(shared_as(key, weight, precision).len(weight))
+            shared_as(key, weight, precision).len(weight)
         })
     }
 
     /// Bytes of what [`own`](Self::own) loads.
     pub(super) fn own_bytes(checkpoint: &Checkpoint, precision: Dtype) -> Result<usize> {
         bytes(checkpoint, |_, weight| {
-            Ok(weight.elements() * stored_as(weight, precision).size())
+            weight.elements() * stored_as(weight, precision).size()
         })
     }
 
@@ -158,8 +158,8 @@ fn stored_as(weight: &checkpoint::Weight<'_>, precision: Dtype) -> Dtype {
     }
 }
 
-/// What a weight that all sessions read is in memory.
-enum Form {
+/// What a weight that all sessions read is kept as.
+enum Kept {
     Array(Dtype),
     Panels(Layout),
 }
@@ -167,19 +167,19 @@ enum Form {
 /// Matrices of f32 in panels; of others what [`stored_as`] says, but the embedding table keeps the
 /// half type that the checkpoint has it in: of its rows, those of a batch are widened when they are
 /// read.
-fn shared_as(key: &str, weight: &checkpoint::Weight<'_>, precision: Dtype) -> Form {
+fn shared_as(key: &str, weight: &checkpoint::Weight<'_>, precision: Dtype) -> Kept {
     let dtype = stored_as(weight, precision);
     match (key, weight.tensor.dtype()) {
-        (TABLE, half @ (Dtype::F16 | Dtype::Bf16)) if weight.packed.is_none() => Form::Array(half),
-        (TABLE, _) => Form::Array(dtype),
+        (TABLE, half @ (Dtype::F16 | Dtype::Bf16)) if weight.packed.is_none() => Kept::Array(half),
+        (TABLE, _) => Kept::Array(dtype),
         _ => match panels::layout(weight) {
-            Some(layout) if dtype == Dtype::F32 => Form::Panels(layout),
-            _ => Form::Array(dtype),
+            Some(layout) if dtype == Dtype::F32 => Kept::Panels(layout),
+            _ => Kept::Array(dtype),
         },
     }
 }
 
-impl Form {
+impl Kept {
     /// Bytes of the weight.
     fn len(&self, weight: &checkpoint::Weight<'_>) -> usize {
         match self {
@@ -191,11 +191,10 @@ impl Form {
 
 fn bytes(
     checkpoint: &Checkpoint,
-    len: impl Fn(&str, &checkpoint::Weight<'_>) -> Result<usize>,
+    len: impl Fn(&str, &checkpoint::Weight<'_>) -> usize,
 ) -> Result<usize> {
-    let sizes = checkpoint
-        .weights()
-        .map(|key| len(key, &checkpoint.weight(key)?));
+    let keys = checkpoint.weights();
+    let sizes = keys.map(|key| Ok(len(key, &checkpoint.weight(key)?)));
     sizes.sum()
 }
 
@@ -203,13 +202,13 @@ fn bytes(
 struct Part<'a> {
     key: &'a str,
     weight: checkpoint::Weight<'a>,
-    form: Form,
+    kept: Kept,
 }
 
 impl Part<'_> {
     /// Its bytes.
     fn len(&self) -> usize {
-        self.form.len(&self.weight)
+        self.kept.len(&self.weight)
     }
 
     /// Bytes that it takes in a block.
@@ -219,19 +218,19 @@ impl Part<'_> {
 
     /// Writes it to memory of zeros that begins at a multiple of [`ALIGNMENT`].
     fn fill(&self, memory: &mut [u8]) -> Result<()> {
-        match &self.form {
-            Form::Array(Dtype::F16) => self.weight.fill(cast_slice_mut(memory), f16::from_f32),
-            Form::Array(Dtype::Bf16) => self.weight.fill(cast_slice_mut(memory), bf16::from_f32),
-            Form::Array(_) => self.weight.fill(cast_slice_mut(memory), |value| value),
-            Form::Panels(layout) => panels::fill(layout, &self.weight, memory),
+        match &self.kept {
+            Kept::Array(Dtype::F16) => self.weight.fill(cast_slice_mut(memory), f16::from_f32),
+            Kept::Array(Dtype::Bf16) => self.weight.fill(cast_slice_mut(memory), bf16::from_f32),
+            Kept::Array(_) => self.weight.fill(cast_slice_mut(memory), |value| value),
+            Kept::Panels(layout) => panels::fill(layout, &self.weight, memory),
         }
     }
 
     /// What sessions read, of the block that it was written to.
     fn shared(&self, block: &Arc<Mmap>, begin: usize) -> Result<Shared> {
-        let dtype = match &self.form {
-            Form::Array(dtype) => *dtype,
-            Form::Panels(layout) => {
+        let dtype = match &self.kept {
+            Kept::Array(dtype) => *dtype,
+            Kept::Panels(layout) => {
                 return Ok(Shared::Panels(Arc::new(Panels::new(
                     *layout, block, begin,
                 )?)));

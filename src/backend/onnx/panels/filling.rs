@@ -29,48 +29,61 @@ pub(in crate::backend::onnx) fn fill(
     weight: &Weight<'_>,
     memory: &mut [u8],
 ) -> Result<()> {
-    let dtype = weight.tensor.dtype();
     let elements = layout.rows_of_chunk() * layout.inputs();
-    let bytes = (elements * dtype.size()).max(1);
-    let window = (WINDOW / bytes).max(1) * bytes;
-    if layout.element() == Element::Bf16 {
-        let mut chunks = cast_slice_mut(memory).chunks_mut((elements / 2).max(1));
-        let mut copy = Vec::with_capacity(elements);
-        return weight.tensor.for_each_block(window, |window| {
-            for (rows, chunk) in window.chunks(bytes).zip(&mut chunks) {
+    match layout.element() {
+        Element::Bf16 => {
+            let mut chunks = cast_slice_mut(memory).chunks_mut((elements / 2).max(1));
+            let mut copy = Vec::with_capacity(elements);
+            each_chunk(weight, elements, |bytes| {
                 // Memory is read in order, which it need not wait for.
                 copy.clear();
-                copy.extend_from_slice(rows.as_chunks().0);
-                layout.put_bf16(&copy, chunk);
-            }
-            Ok(())
-        });
+                copy.extend_from_slice(bytes.as_chunks().0);
+                layout.put_bf16(&copy, chunks.next().unwrap_or_default());
+            })
+        }
+        Element::F32 => {
+            let mut chunks = cast_slice_mut(memory).chunks_mut(elements.max(1));
+            each_chunk_in_f32(weight, elements, |values| {
+                layout.put_f32(values, chunks.next().unwrap_or_default());
+            })
+        }
     }
-    let mut chunks = cast_slice_mut(memory).chunks_mut(elements.max(1));
+}
+
+/// Calls `put` with the bytes of so many elements after one another.
+fn each_chunk(weight: &Weight<'_>, elements: usize, mut put: impl FnMut(&[u8])) -> Result<()> {
+    let bytes = (elements * weight.tensor.dtype().size()).max(1);
+    let window = (WINDOW / bytes).max(1) * bytes;
+    weight.tensor.for_each_block(window, |window| {
+        window.chunks(bytes).for_each(&mut put);
+        Ok(())
+    })
+}
+
+/// As [`each_chunk`], with the elements.
+fn each_chunk_in_f32(
+    weight: &Weight<'_>,
+    elements: usize,
+    mut put: impl FnMut(&[f32]),
+) -> Result<()> {
     let mut values = Vec::with_capacity(elements);
     if weight.packed.is_none() {
-        return weight.tensor.for_each_block(window, |window| {
-            for (rows, chunk) in window.chunks(bytes).zip(&mut chunks) {
-                values.resize(rows.len() / dtype.size(), 0.0);
-                dtype.fill(rows, &mut values, |value| value);
-                layout.put_f32(&values, chunk);
-            }
-            Ok(())
+        let dtype = weight.tensor.dtype();
+        return each_chunk(weight, elements, |bytes| {
+            values.resize(bytes.len() / dtype.size(), 0.0);
+            dtype.fill(bytes, &mut values, |value| value);
+            put(&values);
         });
     }
-    let mut put = |values: &mut Vec<f32>| {
-        let chunk = chunks.next().unwrap_or_default();
-        layout.put_f32(values, chunk);
-        values.clear();
-    };
     weight.for_each(|value| {
         values.push(value);
         if values.len() == elements {
-            put(&mut values);
+            put(&values);
+            values.clear();
         }
     })?;
     if !values.is_empty() {
-        put(&mut values);
+        put(&values);
     }
     Ok(())
 }
