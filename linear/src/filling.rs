@@ -4,7 +4,7 @@ use std::array;
 use std::iter::StepBy;
 use std::slice::IterMut;
 
-use super::layout::{CHUNK, DEPTH, Layout};
+use super::layout::{CHUNK, DEPTH, Element, Layout};
 
 /// Rows, and inputs of each, that change places at a time.
 const TILE: usize = 8;
@@ -12,10 +12,33 @@ const TILE: usize = 8;
 impl Layout {
     /// Rows of the weight that make a chunk, or what is left of them the last one.
     pub fn rows_of_chunk(&self) -> usize {
-        CHUNK * self.width
+        match self.element {
+            Element::Int8 => self.width,
+            Element::F32 | Element::Bf16 => CHUNK * self.width,
+        }
     }
 
-    /// Puts the rows of a chunk, little-endian bf16, into its words of zeros.
+    /// Bytes of a chunk; the last one may have fewer.
+    pub fn bytes_of_chunk(&self) -> usize {
+        match self.element {
+            Element::Int8 => self.panel_of_int8(),
+            element => self.rows_of_chunk() * self.inputs * element.size(),
+        }
+    }
+
+    /// Puts the rows of a chunk, rounded if need be, into its zeros.
+    pub fn put(&self, rows: &[f32], chunk: &mut [u8]) {
+        match self.element {
+            Element::F32 => self.put_f32(rows, bytemuck::cast_slice_mut(chunk)),
+            Element::Bf16 => {
+                let rows: Vec<_> = rows.iter().map(|value| bf16(*value)).collect();
+                self.put_bf16(&rows, bytemuck::cast_slice_mut(chunk));
+            }
+            Element::Int8 => self.put_int8(rows, chunk),
+        }
+    }
+
+    /// Puts the rows of a chunk, little-endian bf16, into the words of zeros of one in bf16.
     pub fn put_bf16(&self, rows: &[[u8; 2]], chunk: &mut [u32]) {
         match rows.len() == self.rows_of_chunk() * self.inputs && self.is_even() {
             true => self.put_whole_halves(rows, chunk),
@@ -23,8 +46,7 @@ impl Layout {
         }
     }
 
-    /// Puts the rows of a chunk into its zeros.
-    pub fn put_f32(&self, rows: &[f32], chunk: &mut [f32]) {
+    fn put_f32(&self, rows: &[f32], chunk: &mut [f32]) {
         self.each_row(rows, chunk, 1, |row, column| {
             for (place, value) in column.zip(row) {
                 *place = *value;
@@ -116,6 +138,17 @@ impl Layout {
     }
 }
 
+/// The nearest of bf16, the even one of two that are as near, little-endian.
+fn bf16(value: f32) -> [u8; 2] {
+    let bits = value.to_bits();
+    let rounded = match value.is_nan() {
+        true => bits | 1 << 22,
+        false => bits + 0x7fff + (bits >> 16 & 1),
+    };
+    let [_, _, a, b] = rounded.to_le_bytes();
+    [a, b]
+}
+
 /// Two of bf16, little-endian.
 #[inline(always)]
 fn word([a, b]: [u8; 2], [c, d]: [u8; 2]) -> u32 {
@@ -126,7 +159,6 @@ fn word([a, b]: [u8; 2], [c, d]: [u8; 2]) -> u32 {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::Element;
 
     /// The place of a weight, and whether it is in the upper half of a word.
     fn at(layout: &Layout, output: usize, input: usize) -> (usize, bool) {
@@ -134,8 +166,12 @@ mod tests {
         let (chunk, begin) = (panel / CHUNK, input / DEPTH * DEPTH);
         let panels = CHUNK.min(layout.panels() - chunk * CHUNK);
         let depth = DEPTH.min(layout.inputs - begin);
-        let of_word = if layout.halves { 2 } else { 1 };
-        let upper = layout.halves && input - begin >= depth / 2;
+        let of_word = if layout.element == Element::Bf16 {
+            2
+        } else {
+            1
+        };
+        let upper = layout.element == Element::Bf16 && input - begin >= depth / 2;
         let step = input - begin - if upper { depth / 2 } else { 0 };
         let before = chunk * CHUNK * layout.inputs + panels * begin + (panel % CHUNK) * depth;
         ((before / of_word + step) * layout.width + lane, upper)
@@ -153,7 +189,7 @@ mod tests {
                 ..Layout::new([outputs, inputs], Element::F32).unwrap()
             };
             let halves = Layout {
-                halves: true,
+                element: Element::Bf16,
                 ..whole
             };
             let rows: Vec<f32> = (1..=outputs * inputs).map(|i| i as f32).collect();

@@ -5,10 +5,11 @@ use std::ops::Range;
 
 use pulp::{Arch, Simd, WithSimd};
 
+use super::ahead::Ahead;
 use super::held::{Halves, Held, Whole};
-use super::layout::{CHUNK, Layout};
+use super::layout::{CHUNK, Element, Layout};
 use super::output::Output;
-use super::tile::{Ahead, WIDTH, multiply};
+use super::tile::{UNROLLED, WIDTH, multiply};
 
 /// Outputs of a panel.
 pub(super) fn width(arch: Arch) -> usize {
@@ -41,15 +42,17 @@ impl WithSimd for Block<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let bytes = self.weights;
-        match self.layout.halves {
-            true => {
+        match self.layout.element {
+            Element::Bf16 => {
                 let words = S::as_simd_u32s(bytemuck::cast_slice(bytes)).0;
                 self.by::<S, Halves>(simd, words);
             }
-            false => {
+            Element::F32 => {
                 let values = S::as_simd_f32s(bytemuck::cast_slice(bytes)).0;
                 self.by::<S, Whole>(simd, values);
             }
+            // See `Product::new`.
+            Element::Int8 => {}
         }
     }
 }
@@ -66,9 +69,10 @@ macro_rules! with_constant {
         }
     };
     ($number:expr, $name:ident => $body:expr) => {
-        with_constant!($number, $name => $body, [1 2 3 4 5 6 7 8 9 10 11 12])
+        $crate::kernel::with_constant!($number, $name => $body, [1 2 3 4 5 6 7 8 9 10 11 12])
     };
 }
+pub(super) use with_constant;
 
 impl Block<'_> {
     #[inline(always)]
@@ -86,7 +90,11 @@ impl Block<'_> {
                 let from = (first * inputs + panels * begin) / H::WEIGHTS;
                 let weights = &weights[from..][..panels * steps];
                 // What is multiplied by next is fetched meanwhile, a part of it during each product.
-                let mut ahead = Ahead::new(weights, tiles.count);
+                let mut ahead = Ahead::new(
+                    weights,
+                    UNROLLED * size_of::<[H::Vector; WIDTH]>(),
+                    tiles.count,
+                );
                 for tile in tiles.each() {
                     let row = self.rows.start + tile.start;
                     let x = &self.x[row * inputs..];
@@ -135,13 +143,13 @@ fn most_rows<S: Simd>() -> usize {
 }
 
 /// Rows in groups that are as even as can be: a group of few leaves the processor waiting for sums.
-struct Tiles {
-    rows: usize,
-    count: usize,
+pub(super) struct Tiles {
+    pub(super) rows: usize,
+    pub(super) count: usize,
 }
 
 impl Tiles {
-    fn new(rows: usize, most: usize) -> Self {
+    pub(super) fn new(rows: usize, most: usize) -> Self {
         Self {
             rows,
             count: rows.div_ceil(most),
@@ -149,8 +157,13 @@ impl Tiles {
     }
 
     #[inline(always)]
-    fn each(&self) -> impl Iterator<Item = Range<usize>> {
-        let (rows, count) = (self.rows, self.count);
-        (0..count).map(move |i| i * rows / count..(i + 1) * rows / count)
+    pub(super) fn each(&self) -> impl Iterator<Item = Range<usize>> {
+        (0..self.count).map(|tile| self.at(tile))
+    }
+
+    /// One of the groups.
+    #[inline(always)]
+    pub(super) fn at(&self, tile: usize) -> Range<usize> {
+        tile * self.rows / self.count..(tile + 1) * self.rows / self.count
     }
 }

@@ -2,6 +2,7 @@
 
 use pulp::Arch;
 
+use super::int8::{self, Kind};
 use super::{kernel, tile};
 
 /// Panels that one task multiplies by before it goes on to the next ones.
@@ -10,6 +11,14 @@ pub(super) const CHUNK: usize = 4;
 /// Inputs whose products are summed at a time: a panel of so many stays in the first cache.
 pub(super) const DEPTH: usize = 256;
 
+/// What the place of a matrix in memory is a multiple of.
+pub const ALIGNMENT: usize = 64;
+
+/// What differs between the layouts of this processor and those of others.
+pub fn order() -> String {
+    format!("{:?}, {}", Kind::best(), kernel::width(Arch::new()))
+}
+
 /// What a weight is kept in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Element {
@@ -17,13 +26,16 @@ pub enum Element {
     F32,
     /// The upper 16 of these.
     Bf16,
+    /// Integers, and a scale for each output.
+    Int8,
 }
 
 impl Element {
-    fn size(self) -> usize {
+    pub(super) fn size(self) -> usize {
         match self {
             Self::F32 => 4,
             Self::Bf16 => 2,
+            Self::Int8 => 1,
         }
     }
 }
@@ -41,29 +53,35 @@ pub struct Layout {
     pub(super) inputs: usize,
     /// Outputs of a panel.
     pub(super) width: usize,
-    /// Whether it is in bf16, not f32.
-    pub(super) halves: bool,
+    pub(super) element: Element,
+    /// What multiplies, if it is in int8.
+    pub(super) kind: Kind,
 }
 
 impl Layout {
-    /// Of a matrix `(out, in)`. `None` where its inputs, as no model's, are not a multiple of 4.
+    /// Of a matrix `(out, in)`. `None` where its inputs, as no model's, are not a multiple of 4, or, in
+    /// int8, so many that a sum could be too large.
     pub fn new([outputs, inputs]: [usize; 2], element: Element) -> Option<Self> {
-        let arch = Arch::new();
-        inputs.is_multiple_of(tile::MULTIPLE).then(|| Self {
+        let (arch, kind) = (Arch::new(), Kind::best());
+        let (width, fits) = match element {
+            Element::Int8 => (kind.width(), inputs <= int8::MOST_INPUTS),
+            Element::F32 | Element::Bf16 => {
+                (kernel::width(arch), inputs.is_multiple_of(tile::MULTIPLE))
+            }
+        };
+        fits.then_some(Self {
             arch,
             outputs,
             inputs,
-            width: kernel::width(arch),
-            halves: element == Element::Bf16,
+            width,
+            element,
+            kind,
         })
     }
 
     /// The type of its elements.
     pub fn element(&self) -> Element {
-        match self.halves {
-            true => Element::Bf16,
-            false => Element::F32,
-        }
+        self.element
     }
 
     /// Rows of the matrix.
@@ -79,7 +97,27 @@ impl Layout {
     /// Bytes that it takes.
     #[allow(clippy::len_without_is_empty, reason = "bytes of a matrix")]
     pub fn len(&self) -> usize {
-        self.panels() * self.width * self.inputs * self.element().size()
+        match self.element {
+            Element::Int8 => self.panels() * self.panel_of_int8(),
+            element => self.panels() * self.width * self.inputs * element.size(),
+        }
+    }
+
+    /// Whether these are a matrix that is laid out so, in one of these types.
+    pub(super) fn check(&self, weights: &[u8], elements: &[Element]) -> Result<(), String> {
+        if !elements.contains(&self.element) {
+            let found = self.element;
+            return Err(format!("expected weights of {elements:?}, found {found:?}"));
+        }
+        let aligned = weights.as_ptr().addr().is_multiple_of(ALIGNMENT);
+        match weights.len() == self.len() && aligned {
+            true => Ok(()),
+            false => Err(format!(
+                "expected {} bytes of weights at a multiple of {ALIGNMENT}, found {}",
+                self.len(),
+                weights.len()
+            )),
+        }
     }
 
     pub(super) fn panels(&self) -> usize {

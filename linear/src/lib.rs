@@ -5,13 +5,19 @@
 //! An element of the output is the same sum in the same order whatever rows stand beside its own, and
 //! however many threads there are.
 
+mod ahead;
 mod filling;
 mod held;
+mod int8;
 mod kernel;
 mod layout;
 mod output;
 mod product;
+mod tasks;
+#[cfg(test)]
+mod testing;
 mod tile;
 
-pub use layout::{Element, Layout};
+pub use int8::{Int8Product, QuantizedRows};
+pub use layout::{ALIGNMENT, Element, Layout, order};
 pub use product::Product;

@@ -1,12 +1,11 @@
 //! A product in tasks that threads may run in any order.
 
 use std::cell::RefCell;
-use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::kernel::Block;
-use super::layout::Layout;
+use super::layout::{Element, Layout};
 use super::output::Output;
+use super::tasks::Tasks;
 
 /// Floats of rows that a task multiplies by the same weights: they stay in the second cache, if the
 /// rows are not long.
@@ -15,21 +14,13 @@ const BLOCK: usize = 128 << 10;
 const LEAST_ROWS: usize = 48;
 const MOST_ROWS: usize = 66;
 
-/// Tasks for each thread: with more of them the last ones end at about the same time, with fewer each
-/// reads more weights that follow one another.
-const TASKS: usize = 4;
-
 /// `x @ weight.T` into rows of an output, in tasks that threads may run in any order.
 pub struct Product<'a> {
     layout: &'a Layout,
     weights: &'a [u8],
     x: &'a [f32],
     output: Output,
-    /// How many groups of rows, and of chunks, there are: a task has one of each.
-    blocks: usize,
-    parts: usize,
-    /// Which tasks somebody runs or has run.
-    taken: Vec<AtomicBool>,
+    tasks: Tasks,
 }
 
 impl<'a> Product<'a> {
@@ -46,12 +37,7 @@ impl<'a> Product<'a> {
         threads: usize,
     ) -> Result<Self, String> {
         let (inputs, outputs) = (layout.inputs, layout.outputs);
-        if weights.len() != layout.len() || !weights.as_ptr().cast::<u32>().is_aligned() {
-            let (expected, found) = (layout.len(), weights.len());
-            return Err(format!(
-                "expected {expected} aligned bytes of weights, found {found}"
-            ));
-        }
+        layout.check(weights, &[Element::F32, Element::Bf16])?;
         let rows = x.len() / inputs.max(1);
         if x.len() != rows * inputs || output.len() != rows * outputs {
             let (found, given) = (x.len(), output.len());
@@ -61,35 +47,27 @@ impl<'a> Product<'a> {
         }
         let most = (BLOCK / inputs.max(1)).clamp(LEAST_ROWS, MOST_ROWS);
         let blocks = rows.div_ceil(most);
-        let parts = (TASKS * threads).div_ceil(blocks.max(1));
-        let parts = parts.min(layout.chunks());
-        let tasks = 0..blocks * parts;
         Ok(Self {
             layout,
             weights,
             x,
             output: Output::new(output, outputs),
-            blocks,
-            parts,
-            taken: tasks.map(|_| AtomicBool::new(false)).collect(),
+            tasks: Tasks::new(blocks, layout.chunks(), threads),
         })
     }
 
     /// Tasks, all of which must be run, each once.
     pub fn tasks(&self) -> usize {
-        self.taken.len()
+        self.tasks.count()
     }
 
     /// Runs one task: some rows of some columns. Nothing, if it was run or there is none of that number.
     pub fn run(&self, task: usize) {
-        let taken = self.taken.get(task);
-        if taken.is_none_or(|taken| taken.swap(true, Ordering::Relaxed)) {
-            return;
-        }
         let layout = self.layout;
-        let (block, part) = (task / self.parts, task % self.parts);
-        let rows = share(self.output.rows, block, self.blocks);
-        let chunks = share(layout.chunks(), part, self.parts);
+        let taken = self.tasks.take(task, self.output.rows, layout.chunks());
+        let Some([rows, chunks]) = taken else {
+            return;
+        };
         with_room(rows.len() * layout.width, |sums| {
             layout.arch.dispatch(Block {
                 layout,
@@ -102,11 +80,6 @@ impl<'a> Product<'a> {
             });
         });
     }
-}
-
-/// One of so many nearly equal shares.
-fn share(all: usize, one: usize, of: usize) -> Range<usize> {
-    one * all / of..(one + 1) * all / of
 }
 
 /// Gives `f` a thread's own room for so many floats.
@@ -128,8 +101,8 @@ mod tests {
     use pulp::Arch;
 
     use super::super::kernel;
-    use super::super::layout::Element;
     use super::*;
+    use crate::testing::Memory;
 
     /// Numbers from -1 to 1 that bf16 holds.
     fn numbers(count: usize, step: usize) -> Vec<f32> {
@@ -137,36 +110,10 @@ mod tests {
         numbers.collect()
     }
 
-    fn laid_out(layout: &Layout, weight: &[f32]) -> Vec<u32> {
-        let mut words = vec![0; layout.len() / size_of::<u32>()];
-        let rows = layout.rows_of_chunk() * layout.inputs;
-        match layout.element() {
-            Element::Bf16 => {
-                let halves = |value: &f32| {
-                    let [_, _, a, b] = value.to_le_bytes();
-                    [a, b]
-                };
-                let halves: Vec<_> = weight.iter().map(halves).collect();
-                let chunks = words.chunks_mut(rows / 2);
-                for (rows, chunk) in halves.chunks(rows).zip(chunks) {
-                    layout.put_bf16(rows, chunk);
-                }
-            }
-            Element::F32 => {
-                let chunks = bytemuck::cast_slice_mut(&mut words).chunks_mut(rows);
-                for (rows, chunk) in weight.chunks(rows).zip(chunks) {
-                    layout.put_f32(rows, chunk);
-                }
-            }
-        }
-        words
-    }
-
-    fn run(layout: &Layout, words: &[u32], x: &[f32], threads: usize) -> Vec<f32> {
+    fn run(layout: &Layout, weights: &Memory, x: &[f32], threads: usize) -> Vec<f32> {
         let rows = x.len() / layout.inputs;
         let mut output = vec![f32::NAN; rows * layout.outputs];
-        let weights = bytemuck::cast_slice(words);
-        let product = Product::new(layout, weights, x, &mut output, threads).unwrap();
+        let product = Product::new(layout, weights.get(), x, &mut output, threads).unwrap();
         // In any order, and a second time, which does nothing; beyond the last there is none.
         let tasks = (0..=product.tasks()).rev();
         tasks
@@ -201,14 +148,14 @@ mod tests {
                         ..best
                     },
                 ] {
-                    let words = laid_out(&layout, &weight);
-                    let all = run(&layout, &words, &x, 3);
+                    let weights = Memory::with(&layout, &weight);
+                    let all = run(&layout, &weights, &x, 3);
                     for (found, sum) in all.iter().zip(&sums) {
                         let error = (f64::from(*found) - sum).abs();
                         assert!(error <= 1e-6 * inputs as f64, "{found}, expected {sum}");
                     }
                     for rows in [1, 2, 3, 4, 5, 6, 7, 13, 24, 49] {
-                        let some = run(&layout, &words, &x[..rows * inputs], 2);
+                        let some = run(&layout, &weights, &x[..rows * inputs], 2);
                         assert_eq!(some, all[..rows * outputs], "{rows} rows of {inputs}");
                     }
                 }
@@ -219,8 +166,8 @@ mod tests {
     #[test]
     fn what_does_not_fit_together_is_told() {
         let layout = Layout::new([3, 8], Element::F32).unwrap();
-        let words = vec![0_u32; layout.len() / size_of::<u32>()];
-        let weights: &[u8] = bytemuck::cast_slice(&words);
+        let memory = Memory::of(&layout);
+        let weights = memory.get();
         let error = |weights, x: &[f32], output: &mut [f32]| {
             let product = Product::new(&layout, weights, x, output, 1);
             product.err().unwrap()
@@ -229,11 +176,17 @@ mod tests {
             error(weights, &[0.0; 9], &mut [0.0; 3]),
             "expected rows of 8 to rows of 3, found 9 elements to 3"
         );
-        let message = error(&weights[4..], &[0.0; 8], &mut [0.0; 3]);
-        let (expected, found) = (weights.len(), weights.len() - 4);
+        let message = error(&weights[64..], &[0.0; 8], &mut [0.0; 3]);
+        let (expected, found) = (weights.len(), weights.len() - 64);
         assert_eq!(
             message,
-            format!("expected {expected} aligned bytes of weights, found {found}")
+            format!("expected {expected} bytes of weights at a multiple of 64, found {found}")
+        );
+        let integers = Layout::new([3, 8], Element::Int8).unwrap();
+        let error = Product::new(&integers, weights, &[0.0; 8], &mut [0.0; 3], 1).err();
+        assert_eq!(
+            error.unwrap(),
+            "expected weights of [F32, Bf16], found Int8"
         );
         assert!(Layout::new([3, 6], Element::Bf16).is_none());
     }

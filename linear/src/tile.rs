@@ -7,47 +7,15 @@ use std::sync::atomic::{Ordering, compiler_fence};
 
 use pulp::Simd;
 
+use super::ahead::Ahead;
 use super::held::Held;
 
 /// Vectors of a panel's width.
 pub(super) const WIDTH: usize = 2;
 /// Steps of the innermost loop at a time: for each it would otherwise count and compare.
-const UNROLLED: usize = 2;
+pub(super) const UNROLLED: usize = 2;
 /// What a depth of inputs is a multiple of, whichever way they are held.
 pub(super) const MULTIPLE: usize = 2 * UNROLLED;
-
-/// Weights that the processor is told of before they are multiplied by. While several groups of rows
-/// are multiplied by the same weights it would not touch memory.
-pub(super) struct Ahead {
-    next: *const u8,
-    bytes: usize,
-}
-
-impl Ahead {
-    /// What follows `weights`, which so many groups of rows are multiplied by.
-    pub(super) fn new<T>(weights: &[T], groups: usize) -> Self {
-        let bytes = (UNROLLED * size_of::<T>()).div_ceil(groups.max(1));
-        Self {
-            next: weights.as_ptr_range().end.cast(),
-            bytes: bytes.next_power_of_two(),
-        }
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[inline(always)]
-#[allow(unsafe_code, reason = "an instruction that takes a pointer")]
-fn prefetch(at: *const u8) {
-    use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-    // SAFETY: every processor of this kind has the instruction, and it reads nothing: whatever the
-    // address, it changes no more than what caches hold.
-    unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) };
-}
-
-/// Other processors are left to foresee it themselves.
-#[cfg(not(target_arch = "x86_64"))]
-#[inline(always)]
-fn prefetch(_: *const u8) {}
 
 /// Adds the products of so many rows of x and a part of a panel to their sums, or writes them if these
 /// are new. Loops over indices: closures would be functions of their own, without the vectors that
@@ -71,10 +39,8 @@ pub(super) fn multiply<S: Simd, H: Held<S>, const ROWS: usize>(
     let steps = weights.len();
     let x = Rows::new(x, H::WEIGHTS * steps);
     let (weights, _) = weights.as_chunks::<UNROLLED>();
-    let mut next = ahead.next;
     for (step, weights) in weights.iter().enumerate() {
-        prefetch(next);
-        next = next.wrapping_add(ahead.bytes);
+        ahead.step();
         for i in 0..UNROLLED {
             let weights = [H::first(simd, weights[i][0]), H::first(simd, weights[i][1])];
             add(simd, &x, UNROLLED * step + i, weights, &mut sums);
@@ -82,7 +48,6 @@ pub(super) fn multiply<S: Simd, H: Held<S>, const ROWS: usize>(
             compiler_fence(Ordering::SeqCst);
         }
     }
-    ahead.next = next;
     if H::WEIGHTS > 1 {
         // Not known before, so that no register holds it while the first are multiplied by.
         let upper = simd.splat_u32s(black_box(0xffff_0000));

@@ -227,13 +227,12 @@ impl Loaded {
             provider: &provider,
             threads: &threads,
         };
-        let mut int8 = Int8::load(checkpoint, maker, options.quantized_cache.clone())?;
+        let int8 = Int8::load(checkpoint, maker, options.quantized_cache.clone())?;
         let weight_bytes = int8.store.bytes();
-        let choices = undecided.decide(maker, &|| int8.store.first(tune::FEW_LAYERS))?;
+        let choices = undecided.decide(maker, &|| Ok(int8.store.clone()))?;
         let threads = &threads.chosen(choices);
         let maker = Maker { threads, ..maker };
-        let model = Model::packed(maker, &mut int8.store, weight_bytes)?;
-        int8.store.release();
+        let model = Model::shared(maker, int8.store)?;
         Ok(Self {
             model: model.finished_by(int8.finish),
             choices,

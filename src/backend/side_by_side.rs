@@ -1,9 +1,11 @@
 //! The same work on many things, on threads that end with it. Not on a pool's: a forked child has
 //! none of its parent's threads, and would wait for them.
 
+#[cfg(feature = "mlx")]
 use std::convert::Infallible;
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
+#[cfg(feature = "mlx")]
 use std::sync::{Mutex, PoisonError};
 use std::thread::{self, available_parallelism};
 
@@ -54,6 +56,7 @@ pub(super) fn each<T: Sync, R: Send, E: Send>(
 
 /// Copies bytes to as many places, a piece at a time by `write`. What takes the time is that the system
 /// gives pages to the one and finds those of the other.
+#[cfg(feature = "mlx")]
 pub(super) fn copy<T: Send>(from: &[u8], to: &mut [T], write: impl Fn(&mut [T], &[u8]) + Sync) {
     /// What one thread copies at a time.
     const PIECE: usize = 1 << 20;
@@ -85,6 +88,7 @@ mod tests {
         assert_eq!(each(&[], |_: &()| Ok::<_, ()>(())), Ok(vec![]));
     }
 
+    #[cfg(feature = "mlx")]
     #[test]
     fn bytes_are_copied_whatever_their_number() {
         for len in [0, 1, (1 << 20) - 1, (3 << 20) + 5] {

@@ -95,8 +95,11 @@ impl Op {
         let mut others = self.inputs.iter().skip(1);
         match !is_product(&self.kind) || others.any(|other| other.elements() >= weight) {
             true => 0.0,
-            false if self.kind == "MatMulBf16" => weight * 2.0,
-            false => weight * rows.element_bytes as f64,
+            false => match &*self.kind {
+                "MatMulInt8" => weight,
+                "MatMulBf16" => weight * 2.0,
+                _ => weight * rows.element_bytes as f64,
+            },
         }
     }
 
@@ -111,7 +114,7 @@ impl Op {
 
     fn is_int8(&self) -> bool {
         let mut large = self.inputs.iter().filter(|input| input.shape.len() > 1);
-        large.any(|input| input.element_bytes == 1)
+        self.kind == "MatMulInt8" || large.any(|input| input.element_bytes == 1)
     }
 }
 
@@ -149,6 +152,9 @@ mod tests {
         assert_eq!(bf16.bytes, 4.0 * (30.0 + 42.0) + 2.0 * 35.0);
         let int8 = op("MatMulIntegerToFloat", 1, &[&[6, 5], &[5, 7]], &[6, 7]).cost();
         assert_eq!((int8.flops, int8.int8_flops), (0.0, 420.0));
+        let own = op("MatMulInt8", 4, &[&[6, 5]], &[6, 7]).cost();
+        assert_eq!((own.flops, own.int8_flops), (0.0, 420.0));
+        assert_eq!(own.bytes, 4.0 * (30.0 + 42.0) + 35.0);
     }
 
     #[test]

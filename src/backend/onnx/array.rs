@@ -17,14 +17,14 @@ pub(super) const ALIGNMENT: usize = 64;
 /// An array and, if it is not ONNX Runtime's, its memory.
 pub(super) struct StoredArray {
     array: DynTensor,
-    mapping: Option<Arc<Mmap>>, // dropped after the array
+    _mapping: Option<Arc<Mmap>>, // dropped after the array
 }
 
 impl<T: PrimitiveTensorElementType + Debug> From<Tensor<T>> for StoredArray {
     fn from(array: Tensor<T>) -> Self {
         Self {
             array: array.upcast(),
-            mapping: None,
+            _mapping: None,
         }
     }
 }
@@ -62,7 +62,7 @@ impl StoredArray {
         let mut value = ptr::null_mut();
         // SAFETY: every pointer is of something that outlives the call, and lengths are those of what
         // they belong to. ONNX Runtime only reads initializers and inputs, so that the mapping may be
-        // read-only; it is aligned, and lives as long as the array, see `into_parts`.
+        // read-only; it is aligned, and lives as long as the array.
         let made = unsafe {
             ort::Error::result_from_status((ort::api().CreateTensorWithDataAsOrtValue)(
                 memory.ptr(),
@@ -77,15 +77,7 @@ impl StoredArray {
         Ok(Self {
             // SAFETY: a tensor that has just been made, or none, and nobody else owns it.
             array: unsafe { pages::made_by(made, value, &Allocator::default()) }?,
-            mapping: Some(Arc::clone(mapping)),
-        })
-    }
-
-    /// A copy in ONNX Runtime's own memory.
-    pub(super) fn try_clone(&self) -> ort::Result<Self> {
-        Ok(Self {
-            array: pages::copy(self.bytes(), self.element(), self.shape())?,
-            mapping: None,
+            _mapping: Some(Arc::clone(mapping)),
         })
     }
 
@@ -112,10 +104,5 @@ impl StoredArray {
             // and which nobody changes while it is borrowed.
             Some(len) => unsafe { std::slice::from_raw_parts(self.array.data_ptr().cast(), len) },
         }
-    }
-
-    /// The array, and what must live as long as it does.
-    pub(super) fn into_parts(self) -> (DynTensor, Option<Arc<Mmap>>) {
-        (self.array, self.mapping)
     }
 }

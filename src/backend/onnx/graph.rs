@@ -14,7 +14,7 @@ use super::ops::{Axis, Built, Ops, Value, outlet};
 use super::weights::{TABLE, Weights};
 use crate::config::ModelConfig;
 use crate::error::Result;
-use linear::{Input, Named};
+use linear::Named;
 
 use form::SEQUENCES;
 pub(super) use form::{
@@ -39,15 +39,15 @@ pub(super) fn qwen3(
     span: &Span,
 ) -> Result<Built> {
     let mut graph = Qwen3::new(weights, config, form)?;
-    let mut stream = Stream::from(match span.embeds {
+    let mut stream = Stream::from(match span.whole {
         true => graph.embed_tokens()?,
         false => STREAM.to_owned(),
     });
     for layer in span.layers.clone() {
-        let last = span.pools && layer + 1 == span.layers.end;
+        let last = span.whole && layer + 1 == span.layers.end;
         stream = graph.block(layer, stream, if last { Rows::Last } else { Rows::All })?;
     }
-    let (x, rows) = match span.pools {
+    let (x, rows) = match span.whole {
         true => {
             let [normed, _] = graph.normed_stream(stream, "norm.weight")?;
             (normed, SEQUENCES)
@@ -77,11 +77,10 @@ struct Qwen3<'a> {
     config: &'a ModelConfig,
     form: Form,
     outputs: Vec<(Value, Vec<Axis>)>,
-    queries_shape: Value,            // (B, L, H * D)
-    keys_shape: Value,               // (B, L, KV * D)
-    past_shape: Value,               // (B, 1, 1)
-    causal: Option<Value>,           // (L, S)
-    zero_points: [Option<Value>; 2], // (T) of all tokens, (B) of last tokens
+    queries_shape: Value,  // (B, L, H * D)
+    keys_shape: Value,     // (B, L, KV * D)
+    past_shape: Value,     // (B, 1, 1)
+    causal: Option<Value>, // (L, S)
 }
 
 impl<'a> Qwen3<'a> {
@@ -96,7 +95,6 @@ impl<'a> Qwen3<'a> {
             keys_shape: shape(2, &[signed(config.key_value_size())])?,
             past_shape: shape(1, &[1, 1])?,
             causal: None,
-            zero_points: [None, None],
             ops,
             weights,
             config,
@@ -114,7 +112,7 @@ impl<'a> Qwen3<'a> {
                 let rows = ops.gather(table, INPUT_IDS)?;
                 ops.widened(&rows)
             }
-            Named::Quantized([table, scales]) => ops.gather_scaled([table, scales], INPUT_IDS),
+            Named::Table([table, scales]) => ops.gather_scaled([table, scales], INPUT_IDS),
             Named::Panels(_) => Err(ort::Error::new("rows of panels cannot be gathered")),
         })
     }
@@ -132,7 +130,7 @@ impl<'a> Qwen3<'a> {
 
         let norm = key("post_attention_layernorm");
         let [normed, x] = self.normed_stream(Stream { x, update }, &norm)?;
-        let update = Some(self.mlp(layer, Input::new(normed, rows))?);
+        let update = Some(self.mlp(layer, &normed)?);
         self.ops.set_scope("");
         Ok(Stream { x, update })
     }

@@ -4,7 +4,7 @@ use ort::value::{DynValue, Tensor, TensorRef};
 
 use super::graph::{
     COSINES, Form, INPUT_IDS, KEPT, KEY_POSITIONS, LAST_KEYS, LAST_TOKENS, POSITION_IDS, SINES,
-    STREAM, Span, TOTAL_KEYS, past_names,
+    TOTAL_KEYS, past_names,
 };
 use super::past::Past;
 use super::rope::Rope;
@@ -21,12 +21,11 @@ pub(super) struct Pass<'a> {
     pub(super) kept: usize,
 }
 
-/// What the graph of these layers in this form reads: the `stream` that came out of the layers
-/// before, if there are any. `nothing` is a layer's keys or values of an empty past.
+/// What the whole model's graph in this form reads. `nothing` is a layer's keys or values of an empty
+/// past.
 pub(super) fn inputs<'a>(
-    (form, span): (Form, &Span),
+    form: Form,
     pass: Pass<'a>,
-    stream: Option<&'a DynValue>,
     nothing: &'a DynValue,
     rope: &'a mut Rope,
 ) -> ort::Result<Inputs<'a>> {
@@ -37,15 +36,14 @@ pub(super) fn inputs<'a>(
     let positions: Vec<i64> = (0..rows).flat_map(|_| row.clone()).collect();
     let angles = [keys, rope.width()];
     let [cosines, sines] = rope.tables(keys);
+    let ids: Vec<i64> = batch.ids().iter().map(|&id| i64::from(id)).collect();
+    let last: Vec<i64> = batch.last_tokens().map(|token| token as i64).collect();
+    let places: Vec<i64> = (0..keys as i64).collect();
     let mut inputs: Inputs<'_> = vec![
-        match stream {
-            Some(stream) => (STREAM.into(), stream.into()),
-            None => {
-                let ids: Vec<i64> = batch.ids().iter().map(|&id| i64::from(id)).collect();
-                let ids = Tensor::from_array(([rows * width], ids))?;
-                (INPUT_IDS.into(), ids.into())
-            }
-        },
+        (
+            INPUT_IDS.into(),
+            Tensor::from_array(([rows * width], ids))?.into(),
+        ),
         (
             POSITION_IDS.into(),
             Tensor::from_array(([rows, width], positions))?.into(),
@@ -58,26 +56,19 @@ pub(super) fn inputs<'a>(
             SINES.into(),
             TensorRef::from_array_view((angles, sines))?.into(),
         ),
-    ];
-    if span.pools {
-        let last: Vec<i64> = batch.last_tokens().map(|token| token as i64).collect();
-        inputs.push((
+        (
             LAST_TOKENS.into(),
             Tensor::from_array(([rows], last))?.into(),
-        ));
-    }
-    if form.masks(span) {
-        let places: Vec<i64> = (0..keys as i64).collect();
-        inputs.push((
+        ),
+        (
             KEY_POSITIONS.into(),
             Tensor::from_array(([keys], places))?.into(),
-        ));
-    }
+        ),
+    ];
     if form.has_past() {
         let kept = Tensor::from_array(([2], vec![1, kept as i64]))?;
         inputs.push((KEPT.into(), kept.into()));
-        let layers = past.layers().iter().enumerate();
-        for (layer, both) in layers.take(span.layers.end).skip(span.layers.start) {
+        for (layer, both) in past.layers().iter().enumerate() {
             for (name, array) in past_names(layer).into_iter().zip(both) {
                 let array = match past.tokens() {
                     0 => nothing.into(),

@@ -1,8 +1,8 @@
 //! The sessions of one model over one copy of its weights.
 
-mod chain;
 mod route;
 mod run;
+mod runner;
 
 use ort::value::DynValue;
 
@@ -15,8 +15,8 @@ use super::past::{self, Past};
 use super::peaks;
 use super::providers::Provider;
 use super::rope::Rope;
-use super::threads::{Threads, Waiting};
-use super::weights::{FloatWeights, Weights};
+use super::threads::Threads;
+use super::weights::Weights;
 use crate::backend::prefix_cache::PrefixCache;
 use crate::backend::{HiddenRows, Peaks, Work};
 use crate::batch::TokenBatch;
@@ -24,13 +24,8 @@ use crate::config::ModelConfig;
 use crate::dtype::Dtype;
 use crate::error::Result;
 
-use chain::Chain;
 pub(super) use route::{PIECE, Route};
-
-/// Bytes of weights that are worth a session of their own, which repacks them while others do.
-const LEAST_PART: usize = 64 << 20;
-/// Each session has threads of its own.
-const MOST_PARTS: usize = 4;
+use runner::Runner;
 
 /// A model's sessions and what each of their runs needs.
 pub(super) struct Model {
@@ -52,24 +47,22 @@ enum Sessions {
     /// Over weights that all of them read. What short texts need is built at once, the rest when it
     /// is first needed.
     Shared(Box<Shared>),
-    /// Those that repacked the weights for themselves, on the processor.
-    Packed(Chain),
     /// The one that took the weights to an accelerator.
-    Whole(Chain),
+    Whole(Runner),
 }
 
 struct Shared {
-    weights: FloatWeights,
-    short: Chain,
-    long: Option<Chain>,
+    weights: Box<dyn Weights>,
+    short: Runner,
+    long: Option<Runner>,
 }
 
 impl Model {
     /// Of weights that each form of the graph reads, on the processor.
-    pub(super) fn shared(maker: Maker<'_>, mut weights: FloatWeights) -> Result<Self> {
+    pub(super) fn shared(maker: Maker<'_>, mut weights: impl Weights + 'static) -> Result<Self> {
         let shared = Shared {
-            short: Chain::new(maker, &mut weights, Form::Short)?,
-            weights,
+            short: Runner::new(maker, &mut weights, Form::Short)?,
+            weights: Box::new(weights),
             long: None,
         };
         Self::new(maker, Sessions::Shared(Box::new(shared)))
@@ -79,19 +72,8 @@ impl Model {
     pub(super) fn whole(maker: Maker<'_>, weights: &mut dyn Weights) -> Result<Self> {
         Self::new(
             maker,
-            Sessions::Whole(Chain::new(maker, weights, Form::Whole)?),
+            Sessions::Whole(Runner::new(maker, weights, Form::Whole)?),
         )
-    }
-
-    /// Of int8 weights, so many bytes, which the processor's sessions repack.
-    pub(super) fn packed<W: Weights + Send>(
-        maker: Maker<'_>,
-        weights: &mut W,
-        bytes: usize,
-    ) -> Result<Self> {
-        let parts = parts(bytes, maker.config.num_hidden_layers(), maker.threads);
-        let chain = Chain::in_parts(maker, weights, Form::Packed, parts)?;
-        Self::new(maker, Sessions::Packed(chain))
     }
 
     fn new(maker: Maker<'_>, sessions: Sessions) -> Result<Self> {
@@ -155,38 +137,28 @@ impl Model {
             provider: &self.provider,
             threads: &self.threads,
         };
-        let chain = self.sessions.of(form, maker)?;
+        let runner = self.sessions.of(form, maker)?;
         let _span =
             tracing::debug_span!("pass", rows = batch.rows(), width = batch.width()).entered();
         let past = past.unwrap_or(&self.no_past);
         let pass = Pass { batch, past, kept };
-        let given = chain.run(pass, &self.nothing, &mut self.rope)?;
+        let given = runner.run(pass, &self.nothing, &mut self.rope)?;
         self.work.ran(batch);
         Ok(given)
     }
 }
 
-/// How many sessions hold so many bytes of weights in so many layers.
-pub(super) fn parts(bytes: usize, layers: usize, threads: &Threads) -> usize {
-    let most = match threads.waiting {
-        Waiting::Sleep => threads.count.min(MOST_PARTS),
-        // Threads of one session that spin would hold up those of the next.
-        Waiting::Spin => 1,
-    };
-    (bytes / LEAST_PART).clamp(1, most.min(layers))
-}
-
 impl Sessions {
     /// The sessions of this form.
-    fn of(&mut self, form: Form, maker: Maker<'_>) -> Result<&mut Chain> {
+    fn of(&mut self, form: Form, maker: Maker<'_>) -> Result<&mut Runner> {
         let shared = match self {
-            Self::Packed(chain) | Self::Whole(chain) => return Ok(chain),
+            Self::Whole(runner) => return Ok(runner),
             Self::Shared(shared) => &mut **shared,
         };
         Ok(match (form, &mut shared.long) {
-            (Form::Long, Some(chain)) => chain,
-            (Form::Long, none) => none.insert(Chain::new(maker, &mut shared.weights, form)?),
-            (Form::Short | Form::Packed | Form::Whole, _) => &mut shared.short,
+            (Form::Long, Some(runner)) => runner,
+            (Form::Long, none) => none.insert(Runner::new(maker, &mut *shared.weights, form)?),
+            (Form::Short | Form::Whole, _) => &mut shared.short,
         })
     }
 }

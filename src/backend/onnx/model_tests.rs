@@ -2,15 +2,14 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use super::graph::Form;
 use super::library;
 use super::maker::Maker;
-use super::model::{Model, PIECE, Route, parts};
+use super::model::{Model, PIECE, Route};
 use super::providers::Provider;
-use super::threads::{Threads, Waiting};
+use super::threads::Threads;
 use super::weights::FloatWeights;
 use super::{Loaded, Options, Undecided};
 use crate::backend::execution_provider::ExecutionProvider;
@@ -46,24 +45,6 @@ fn load(dir: &Path) -> (ModelConfig, Model) {
     };
     let model = Model::shared(maker, weights).unwrap();
     (config, model)
-}
-
-/// With the weights of a few layers each in a session of their own.
-fn load_in_parts(dir: &Path) -> Model {
-    let config = ModelConfig::from_file(&dir.join("config.json")).unwrap();
-    let checkpoint = Checkpoint::open(dir, &config).unwrap();
-    let options = Options {
-        threads: NonZeroUsize::new(3),
-        ..Options::default()
-    };
-    let maker = Maker {
-        library: library::load(None).unwrap(),
-        config: &config,
-        provider: &Provider::new(ExecutionProvider::Cpu, Dtype::F32, &options),
-        threads: &Threads::of(&options).unwrap(),
-    };
-    let mut weights = FloatWeights::own(&checkpoint, Dtype::F32).unwrap();
-    Model::packed(maker, &mut weights, usize::MAX).unwrap()
 }
 
 fn load_int8(dir: &Path) -> (ModelConfig, Model) {
@@ -163,44 +144,7 @@ fn a_sequence_in_pieces_equals_one_pass() {
         let whole = model.run_at_once(&batch).unwrap();
         let pieces = model.run_in_pieces(&batch).unwrap();
         assert_same(&whole, &pieces, &format!("{}", dir.display()));
-        let parts = load_in_parts(&dir).run(&batch).unwrap();
-        assert_same(&whole, &parts, &format!("{} in parts", dir.display()));
     }
-}
-
-#[test]
-fn sessions_of_a_few_layers_each_equal_one_of_all() {
-    for dir in models() {
-        let (config, mut one) = load(&dir);
-        let mut parts = load_in_parts(&dir).keeping(1 << 30);
-        let what = format!("{}", dir.display());
-        let ragged = batch(&config, 0, &[1, 30, 7]);
-        let queries = batch(&config, 20, &[21, 30, 28]).with_prefix(20);
-        for batch in [ragged, queries] {
-            let whole = one.run_at_once(&batch).unwrap();
-            assert_same(&whole, &parts.run(&batch).unwrap(), &what);
-            assert_same(&whole, &parts.run(&batch).unwrap(), &what);
-        }
-        assert_eq!(parts.work().prefix_hits, 1);
-    }
-}
-
-#[test]
-fn sessions_are_as_many_as_threads_up_to_four_unless_these_spin() {
-    let parts = |bytes, layers, threads, waiting| {
-        let options = Options {
-            threads: NonZeroUsize::new(threads),
-            waiting,
-            ..Options::default()
-        };
-        parts(bytes, layers, &Threads::of(&options).unwrap())
-    };
-    let sleep = |bytes, layers, threads| parts(bytes, layers, threads, Waiting::Sleep);
-    assert_eq!(sleep(7 << 20, 3, 2), 1);
-    assert_eq!(sleep(700 << 20, 28, 2), 2);
-    assert_eq!(sleep(700 << 20, 28, 16), 4);
-    assert_eq!(sleep(700 << 20, 3, 16), 3);
-    assert_eq!(parts(700 << 20, 28, 16, Waiting::Spin), 1);
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! ONNX operators over the model editor: each method adds one node and gives its output's name.
 
 mod attention;
-mod int8;
 mod linear;
 mod outlet;
 
@@ -9,18 +8,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use memmap2::Mmap;
 use ort::Result;
 use ort::editor::{Graph, Model, Node, ONNX_DOMAIN, Opset};
 use ort::memory::Allocator;
 use ort::operator::Attribute;
-use ort::value::{Outlet, PrimitiveTensorElementType, Shape, Tensor};
+use ort::value::{DynTensor, Outlet, PrimitiveTensorElementType, Shape, Tensor};
 
 use super::array::StoredArray;
 use super::panels::{self, Panels};
 
 pub(super) use attention::Attending;
-pub(super) use int8::{QuantizedRows, int8_array, weights_are_bytes};
 pub(super) use outlet::{Axis, outlet};
 
 /// `Attention`, `RotaryEmbedding` and `RMSNormalization` came with this version.
@@ -47,7 +44,7 @@ pub(super) enum Stored {
     /// With the caller, who gives it to each run.
     Input(Arc<StoredArray>),
     /// With the session, which may move it to its device or repack it.
-    Initializer(StoredArray),
+    Initializer(DynTensor),
 }
 
 /// A graph being written. Shapes in comments: B sequences, L tokens.
@@ -56,7 +53,6 @@ pub(super) struct Ops {
     nodes: usize,
     scope: String,
     weights: BTreeMap<Value, Arc<StoredArray>>,
-    mappings: Vec<Arc<Mmap>>,
     panels: Vec<Arc<Panels>>,
     scalars: BTreeSet<&'static str>,
 }
@@ -66,8 +62,6 @@ pub(super) struct Built {
     pub(super) model: Model,
     /// Inputs that are always the same.
     pub(super) weights: BTreeMap<Value, Arc<StoredArray>>,
-    /// What initializers may be parts of.
-    pub(super) mappings: Vec<Arc<Mmap>>,
     /// What its linear layers of our own multiply by.
     pub(super) panels: Vec<Arc<Panels>>,
     /// The names of what it gives.
@@ -99,7 +93,6 @@ impl Ops {
             nodes: 0,
             scope: String::new(),
             weights: BTreeMap::new(),
-            mappings: Vec::new(),
             panels: Vec::new(),
             scalars: BTreeSet::new(),
         })
@@ -129,7 +122,6 @@ impl Ops {
         Ok(Built {
             model,
             weights: self.weights,
-            mappings: self.mappings,
             panels: self.panels,
             outputs: names,
         })
@@ -143,8 +135,6 @@ impl Ops {
                 self.weights.insert(name.to_owned(), array);
             }
             Stored::Initializer(array) => {
-                let (array, mapping) = array.into_parts();
-                self.mappings.extend(mapping);
                 let shared = array.shape().num_elements() >= SMALLEST_SHARED;
                 self.graph.add_initializer(name, array, shared)?;
             }
@@ -250,6 +240,15 @@ impl Ops {
     /// Rows of `x` by index: `indices.shape + x.shape[1..]`.
     pub(super) fn gather(&mut self, x: &str, indices: &str) -> Result<Value> {
         self.node("Gather", &[x, indices], vec![])
+    }
+
+    /// Rows of a table `(rows, columns)` of integers, each row with its scale.
+    pub(super) fn gather_scaled(&mut self, [table, scales]: [&str; 2], ids: &str) -> Result<Value> {
+        let rows = self.gather(table, ids)?;
+        let rows = self.widened(&rows)?;
+        let scales = self.gather(scales, ids)?;
+        let scales = self.unsqueeze(&scales, &[1])?;
+        self.mul(&rows, &scales)
     }
 
     /// The first of `x` along its first axis, which goes.

@@ -10,9 +10,7 @@ use std::slice;
 use memmap2::MmapMut;
 use ort::AsPointer;
 use ort::memory::Allocator;
-use ort::value::{DynTensor, PrimitiveTensorElementType, Shape, Tensor, TensorElementType};
-
-use crate::backend::side_by_side;
+use ort::value::{DynTensor, PrimitiveTensorElementType, Shape, Tensor};
 
 /// Memory of zeros for many arrays in one piece. Large pages begin at multiples of their size: an array
 /// that is allocated by itself has small ones up to the first and after the last, which of a matrix of
@@ -25,43 +23,14 @@ pub(super) fn block(len: usize) -> io::Result<MmapMut> {
 
 /// An array of zeros in ONNX Runtime's own memory. `Tensor::new` writes the zeros before anybody can
 /// ask for large pages.
-pub(super) fn array<T: PrimitiveTensorElementType + Debug>(
-    shape: impl Into<Shape>,
-) -> ort::Result<Tensor<T>> {
-    let element = T::into_tensor_element_type();
-    let array = filled(element, &shape.into(), |memory| {
-        memory.fill(MaybeUninit::zeroed());
-    })?;
-    array.into_dyn().downcast()
-}
-
-/// An array in ONNX Runtime's own memory with these bytes, which are elements in this machine's
-/// order.
-pub(super) fn copy(
-    bytes: &[u8],
-    element: TensorElementType,
-    shape: &Shape,
-) -> ort::Result<DynTensor> {
-    if element.byte_size(shape.num_elements()) != Some(bytes.len()) {
-        return Err(ort::Error::new("its bytes are not as many as its elements"));
-    }
-    filled(element, shape, |memory| {
-        side_by_side::copy(bytes, memory, |to, from| {
-            to.write_copy_of_slice(from);
-        });
-    })
-}
-
-/// An array whose memory `fill` initialises.
 #[allow(
     unsafe_code,
     reason = "a call of ONNX Runtime, and memory that it has allocated"
 )]
-fn filled(
-    element: TensorElementType,
-    shape: &Shape,
-    fill: impl FnOnce(&mut [MaybeUninit<u8>]),
-) -> ort::Result<DynTensor> {
+pub(super) fn array<T: PrimitiveTensorElementType + Debug>(
+    shape: impl Into<Shape>,
+) -> ort::Result<Tensor<T>> {
+    let (element, shape) = (T::into_tensor_element_type(), shape.into());
     let bytes = element.byte_size(shape.num_elements());
     let bytes = bytes.ok_or_else(|| ort::Error::new("its elements have no size"))?;
     let allocator = Allocator::default();
@@ -83,9 +52,9 @@ fn filled(
         // SAFETY: the array's own memory, which nothing else refers to.
         let memory = unsafe { slice::from_raw_parts_mut(begin, bytes) };
         ask_for(memory);
-        fill(memory);
+        memory.fill(MaybeUninit::zeroed());
     }
-    Ok(array)
+    array.into_dyn().downcast()
 }
 
 /// The array that a call of ONNX Runtime has made, if it has.
@@ -125,8 +94,7 @@ fn ask_for<T>(memory: &mut [T]) {
 #[cfg(not(target_os = "linux"))]
 fn ask_for<T>(_: &mut [T]) {}
 
-/// Gives the system what a load has freed. glibc would keep it: of arrays of a few megabytes that
-/// sessions have repacked, 500 MB for the 0.6B in int8.
+/// Gives the system what a load has freed. glibc would keep it.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[allow(unsafe_code, reason = "a call of the allocator")]
 pub(super) fn give_back() {

@@ -1,7 +1,7 @@
-//! Linear layers on the processor, by an operator of our own. ONNX Runtime multiplies f32 by f32: of a
+//! Linear layers on the processor, by operators of our own. ONNX Runtime multiplies f32 by f32: of a
 //! checkpoint in bf16 it must be given twice the bytes, and a second copy of them if it is to read them
-//! in the order that suits it. Here weights lie in such an order from the first, in the type that the
-//! checkpoint has them in.
+//! in the order that suits it, as it makes of int8 at each load. Here weights lie in such an order from
+//! the first, in the type that the checkpoint has them in or in int8.
 
 mod filling;
 mod operator;
@@ -14,7 +14,7 @@ use memmap2::Mmap;
 use super::{failed, pages};
 use crate::error::Result;
 
-pub(super) use filling::{fill, layout};
+pub(super) use filling::{fill, layout, put};
 pub(super) use operator::{DOMAIN, WEIGHT, domain};
 
 /// A linear layer's weight `(out, in)`, laid out for the product.
@@ -41,16 +41,18 @@ impl Panels {
         }
     }
 
-    /// A matrix `(out, in)` of ones, in f32.
-    pub(super) fn of_ones([outputs, inputs]: [usize; 2]) -> Result<Self> {
-        let layout = Layout::new([outputs, inputs], Element::F32);
-        let layout = layout.ok_or_else(|| failed("weights", "no layout of that shape"))?;
+    /// A matrix by itself, which `fill` writes to memory of zeros.
+    pub(super) fn filled(layout: Layout, fill: impl FnOnce(&mut [u8])) -> Result<Self> {
         let block = pages::block(layout.len());
         let mut block = block.map_err(|error| failed("allocate", error))?;
-        bytemuck::cast_slice_mut(&mut block).fill(1.0_f32);
+        fill(&mut block);
         let block = block.make_read_only();
         let block = block.map_err(|error| failed("allocate", error))?;
         Self::new(layout, &Arc::new(block), 0)
+    }
+
+    pub(super) fn layout(&self) -> &Layout {
+        &self.layout
     }
 
     /// The operator that multiplies by it.
@@ -58,10 +60,12 @@ impl Panels {
         match self.layout.element() {
             Element::Bf16 => operator::BY_BF16,
             Element::F32 => operator::BY_F32,
+            Element::Int8 => operator::BY_INT8,
         }
     }
 
-    fn bytes(&self) -> &[u8] {
+    /// What it is in memory.
+    pub(super) fn bytes(&self) -> &[u8] {
         let end = self.begin.saturating_add(self.layout.len());
         self.block.get(self.begin..end).unwrap_or_default()
     }

@@ -1,8 +1,7 @@
 //! Keys and values of tokens that are not computed again: the past of what comes after them.
 
 use ort::memory::Allocator;
-use ort::session::SessionOutputs;
-use ort::value::{DynValue, Tensor};
+use ort::value::{DynValue, Tensor, ValueRef};
 
 use super::failed;
 use crate::batch::TokenBatch;
@@ -38,25 +37,20 @@ impl Past {
         })
     }
 
-    /// Of so many tokens, of no layer yet.
-    pub(super) fn none(tokens: usize) -> Self {
-        Self {
-            tokens,
-            layers: Vec::new(),
-        }
-    }
-
-    /// Goes on with the next layers, whose keys and values a run gave out after its first output.
-    pub(super) fn stack(&mut self, outputs: &SessionOutputs<'_>) -> Result<()> {
-        let mut outputs = outputs.values().skip(1);
-        let copied = |value: ort::value::ValueRef<'_>| {
+    /// Of so many tokens, each layer's keys and then its values.
+    pub(super) fn of<'a>(
+        tokens: usize,
+        mut arrays: impl Iterator<Item = ValueRef<'a>>,
+    ) -> Result<Self> {
+        let copied = |value: ValueRef<'_>| {
             let array = value.try_extract_tensor::<f32>();
             Ok(array.map_err(|error| failed("run", error))?.1.to_vec())
         };
-        while let (Some(keys), Some(values)) = (outputs.next(), outputs.next()) {
-            self.layers.push([copied(keys)?, copied(values)?]);
+        let mut layers = Vec::new();
+        while let (Some(keys), Some(values)) = (arrays.next(), arrays.next()) {
+            layers.push([copied(keys)?, copied(values)?]);
         }
-        Ok(())
+        Ok(Self { tokens, layers })
     }
 
     /// Goes on with what comes after it.

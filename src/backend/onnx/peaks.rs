@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use ort::memory::Allocator;
+use linear::{Element, Layout};
 use ort::value::{Tensor, TensorElementType};
 
 use super::failed;
 use super::library::Library;
-use super::ops::{Axis, Built, Ops, Stored, int8_array, outlet};
-use super::panels::Panels;
+use super::ops::{Axis, Built, Ops, Stored, outlet};
+use super::panels::{self, Panels};
 use super::providers::Provider;
 use super::session::Session;
 use super::threads::Threads;
@@ -38,33 +38,28 @@ pub(super) fn measure(
     };
     let int8 = precision == Dtype::Int8;
     Ok(Peaks {
-        flops: Some(flops(product(Panels::of_ones([SIZE; 2])?))?),
-        int8_flops: int8.then(|| flops(int8_product())).transpose()?,
+        flops: Some(flops(product(ones(Element::F32)?))?),
+        int8_flops: int8
+            .then(|| flops(product(ones(Element::Int8)?)))
+            .transpose()?,
         bytes: Some(peaks::memory_rate(threads.count)),
     })
 }
 
+/// A matrix of ones.
+fn ones(element: Element) -> Result<Panels> {
+    let layout = Layout::new([SIZE; 2], element);
+    let layout = layout.ok_or_else(|| failed("peaks", "no layout of that shape"))?;
+    Panels::filled(layout, |memory| {
+        panels::put(&layout, &vec![1.0; SIZE * SIZE], memory);
+    })
+}
+
+/// Rows in int8 are quantised as they come, which is a small part of the work.
 fn product(weight: Panels) -> ort::Result<Built> {
     let mut ops = Ops::new()?;
     let x = rows(&mut ops, "x")?;
     let y = ops.linear(Arc::new(weight), &x)?;
-    finish(ops, &y)
-}
-
-/// Of rows that are quantised as they come, which is a small part of the work.
-fn int8_product() -> ort::Result<Built> {
-    let mut ops = Ops::new()?;
-    let x = rows(&mut ops, "x")?;
-    let values = int8_array([SIZE, SIZE], std::iter::repeat_n(1, SIZE * SIZE))?;
-    let mut scales = Tensor::<f32>::new(&Allocator::default(), [SIZE])?;
-    scales.extract_tensor_mut().1.fill(1.0);
-    let weight = [
-        ops.weight("weight", Stored::Initializer(values))?,
-        ops.weight("scales", Stored::Initializer(scales.into()))?,
-    ];
-    let zero_points = ops.zero_points(&x)?;
-    let x = ops.quantize_rows(&x, &zero_points)?;
-    let y = ops.linear_int8(&x, &weight)?;
     finish(ops, &y)
 }
 

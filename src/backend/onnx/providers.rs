@@ -176,7 +176,7 @@ fn one_product() -> ort::Result<ort::editor::Model> {
     const WIDTH: usize = 16;
     let mut ops = Ops::new()?;
     let weight = Tensor::<f32>::new(&ort::memory::Allocator::default(), [WIDTH, WIDTH])?;
-    let weight = ops.weight("weight", Stored::Initializer(weight.into()))?;
+    let weight = ops.weight("weight", Stored::Initializer(weight.upcast()))?;
     let shape = [Axis::Any, Axis::Of(WIDTH as i64)];
     let product = ops.linear_of_columns("x", &weight)?;
     let outlet = |name: &str| outlet(name, TensorElementType::Float32, &shape);

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use memmap2::Mmap;
 use ort::editor::Model;
 use ort::logging::LogLevel;
 use ort::session::builder::{AutoDevicePolicy, GraphOptimizationLevel, SessionBuilder};
@@ -33,8 +32,6 @@ const KEPT_TOKENS: usize = 512;
 /// A loaded graph and what each run of it needs.
 pub(super) struct Session {
     session: ort::session::Session,
-    /// What its initializers may be parts of: dropped after it.
-    _mappings: Vec<Arc<Mmap>>,
     weights: BTreeMap<String, Arc<StoredArray>>,
     keep: RunOptions<HasSelectedOutputs>,
     give_back: RunOptions<HasSelectedOutputs>,
@@ -50,7 +47,6 @@ impl Session {
         let Built {
             model,
             weights,
-            mappings,
             panels,
             outputs,
         } = built;
@@ -72,7 +68,6 @@ impl Session {
         });
         Ok(Self {
             session: session.map_err(|error| failed("load", error))?,
-            _mappings: mappings,
             weights,
             keep,
             give_back,

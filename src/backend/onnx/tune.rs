@@ -188,7 +188,7 @@ mod tests {
         // No directory can be made below a file: nothing is kept.
         let nowhere = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml/quantized");
         let int8 = Int8::load(&checkpoint, maker, Some(nowhere)).unwrap();
-        let weights = || int8.store.first(FEW_LAYERS);
+        let weights = || Ok(int8.store.clone());
         sensible(measure(maker, choices, &weights).unwrap());
     }
 }

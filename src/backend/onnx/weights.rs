@@ -28,7 +28,7 @@ pub(super) const TABLE: &str = "embed_tokens.weight";
 
 /// A weight as a graph reads it.
 pub(super) enum Weight {
-    /// A matrix that our own operator multiplies by.
+    /// A matrix that an operator of our own multiplies by.
     Panels(Arc<Panels>),
     /// Laid out as in the checkpoint.
     F32(Stored),
@@ -36,8 +36,8 @@ pub(super) enum Weight {
     F16(Stored),
     /// The embedding table, as the checkpoint has it.
     Bf16(Stored),
-    /// Integers and their scales: a linear layer as `(in, out)`, or the embedding table.
-    Quantized([StoredArray; 2]),
+    /// The embedding table as integers, and the scale of each row.
+    Table([Stored; 2]),
 }
 
 /// Gives a graph its weights, by their keys in the checkpoint.
@@ -136,8 +136,8 @@ impl Weights for &FloatWeights {
                 let weight = checkpoint.weight(key)?;
                 let dtype = stored_as(&weight, self.precision);
                 let array = match dtype {
-                    Dtype::F16 => inside(&weight, f16::from_f32)?.into(),
-                    _ => inside(&weight, |value| value)?.into(),
+                    Dtype::F16 => inside(&weight, f16::from_f32)?.upcast(),
+                    _ => inside(&weight, |value| value)?.upcast(),
                 };
                 (Stored::Initializer(array), dtype)
             }

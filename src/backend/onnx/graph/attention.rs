@@ -2,7 +2,6 @@
 
 use super::super::ops::Axis::{Any, Of};
 use super::super::ops::{Attending, Value};
-use super::linear::Input;
 use super::{
     COSINES, KEPT, KEY_POSITIONS, LAST_KEYS, LAST_TOKENS, POSITION_IDS, Qwen3, Rows, SINES,
     TOTAL_KEYS, past_names, signed,
@@ -13,13 +12,12 @@ impl Qwen3<'_> {
     /// `(T, hidden)` to itself, or to `(B, hidden)`.
     pub(super) fn self_attn(&mut self, layer: usize, x: &str, rows: Rows) -> Result<Value> {
         let key = |name: &str| format!("layers.{layer}.self_attn.{name}.weight");
-        let mut all = Input::new(x.to_owned(), Rows::All);
-        let [keys, values] = self.keys_and_values(layer, &mut all)?;
-        let mut asking = match rows {
-            Rows::All => all,
-            Rows::Last => Input::new(self.add(|ops| ops.gather(x, LAST_TOKENS))?, Rows::Last),
+        let [keys, values] = self.keys_and_values(layer, x)?;
+        let asking = match rows {
+            Rows::All => x.to_owned(),
+            Rows::Last => self.add(|ops| ops.gather(x, LAST_TOKENS))?,
         };
-        let queries = self.projected(&mut asking, &key("q_proj"))?;
+        let queries = self.projected(&asking, &key("q_proj"))?;
         let heads = self.config.num_attention_heads();
         let queries = self.head_normed(&queries, &key("q_norm"), heads)?;
         let output = match rows {
@@ -28,11 +26,11 @@ impl Qwen3<'_> {
         }?;
         let columns = signed(self.config.query_size());
         let output = self.add(|ops| ops.reshape(&output, &[-1, columns]))?;
-        self.projected(&mut Input::new(output, rows), &key("o_proj"))
+        self.projected(&output, &key("o_proj"))
     }
 
     /// Of normed rows `(T, hidden)`, as `(B, L, KV * D)`; with those of a past, `(B, S, KV * D)`.
-    fn keys_and_values(&mut self, layer: usize, x: &mut Input) -> Result<[Value; 2]> {
+    fn keys_and_values(&mut self, layer: usize, x: &str) -> Result<[Value; 2]> {
         let key = |name: &str| format!("layers.{layer}.self_attn.{name}.weight");
         let [_, kv_heads] = self.heads();
         let keys = self.projected(x, &key("k_proj"))?;

@@ -43,10 +43,9 @@ pub(in crate::backend::onnx) fn past_names(layer: usize) -> [String; 2] {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::backend::onnx) struct Span {
     pub(in crate::backend::onnx) layers: Range<usize>,
-    /// Whether it begins with token ids; with the residual stream otherwise.
-    pub(in crate::backend::onnx) embeds: bool,
-    /// Whether it ends with the last tokens' rows; with the residual stream otherwise.
-    pub(in crate::backend::onnx) pools: bool,
+    /// Whether they are all, from token ids to the last tokens' rows; else they go from residual stream
+    /// to residual stream.
+    pub(in crate::backend::onnx) whole: bool,
 }
 
 impl Span {
@@ -54,8 +53,7 @@ impl Span {
     pub(in crate::backend::onnx) fn whole(config: &ModelConfig) -> Self {
         Self {
             layers: 0..config.num_hidden_layers(),
-            embeds: true,
-            pools: true,
+            whole: true,
         }
     }
 
@@ -63,21 +61,8 @@ impl Span {
     pub(in crate::backend::onnx) fn blocks(layers: Range<usize>) -> Self {
         Self {
             layers,
-            embeds: false,
-            pools: false,
+            whole: false,
         }
-    }
-
-    /// The whole model in parts of nearly as many layers, in order.
-    pub(in crate::backend::onnx) fn parts(config: &ModelConfig, parts: usize) -> Vec<Self> {
-        let layers = config.num_hidden_layers();
-        let first = |part| part * layers / parts;
-        let spans = (0..parts).map(|part| Self {
-            layers: first(part)..first(part + 1),
-            embeds: part == 0,
-            pools: part + 1 == parts,
-        });
-        spans.collect()
     }
 }
 
@@ -88,9 +73,6 @@ pub(in crate::backend::onnx) enum Form {
     Short,
     /// Longer sequences, without a past. Attention stores no scores, if ONNX Runtime is new enough.
     Long,
-    /// Any batch, after a past, by sessions that own the weights of a part of the layers each, on the
-    /// processor. Attention stores its scores.
-    Packed,
     /// Any batch, without a past, by a session that owns its weights. Attention stores its scores.
     Whole,
 }
@@ -99,12 +81,7 @@ impl Form {
     /// Whether it goes on after a past, and gives out what can become one: after the last tokens'
     /// rows each layer's keys and then its values, as far as [`KEPT`] says.
     pub(in crate::backend::onnx) fn has_past(self) -> bool {
-        matches!(self, Self::Short | Self::Packed)
-    }
-
-    /// Whether it is told which keys there are, to choose those that a token attends to.
-    pub(in crate::backend::onnx) fn masks(self, span: &Span) -> bool {
-        self.has_past() || span.pools
+        self == Self::Short
     }
 
     /// Whether a residual sum and the norm after it are one operator of ONNX Runtime's own. An
@@ -131,7 +108,7 @@ impl Form {
     pub(super) fn inputs(self, config: &ModelConfig, span: &Span) -> Vec<Outlet> {
         use TensorElementType::{Float32, Int32, Int64};
         let table = [Any, Of(signed(config.head_dim() / 2))];
-        let first = match span.embeds {
+        let first = match span.whole {
             true => outlet(INPUT_IDS, Int64, &[self.tokens()]),
             false => outlet(
                 STREAM,
@@ -145,10 +122,8 @@ impl Form {
             outlet(COSINES, Float32, &table),
             outlet(SINES, Float32, &table),
         ];
-        if span.pools {
+        if span.whole {
             inputs.push(outlet(LAST_TOKENS, Int64, &[SEQUENCES]));
-        }
-        if self.masks(span) {
             inputs.push(outlet(KEY_POSITIONS, Int64, &[Any]));
         }
         if self.has_past() {

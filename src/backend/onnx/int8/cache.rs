@@ -5,12 +5,13 @@
 //! "qwen3-embedding int8\n"   what it is
 //! u64, u64                   length and checksum of the header
 //! header                     JSON: key, summary, arrays by name with element, shape, checksums
-//! arrays                     little-endian, in the header's order, each at a multiple of 64 bytes
+//! arrays                     in the header's order, each at a multiple of 64 bytes, linear layers in
+//!                            the order in which this kind of processor reads them
 //! ```
 //!
 //! The file's length, the header's checksum and key, and the checksums of every array are compared
 //! before the weights are used. They guard against damage, not against somebody who can write here.
-//! What sessions repack is read from the mapped file, and so not held twice.
+//! The arrays are copied to memory in one piece, and read from there.
 
 mod element;
 mod reader;
@@ -23,7 +24,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::key;
-use super::store::Store;
+use super::store::{QuantizedWeight, Store};
 use crate::backend::onnx::array::{ALIGNMENT, StoredArray};
 use crate::cache_dir;
 use crate::checkpoint::Checkpoint;
@@ -47,7 +48,7 @@ pub(super) struct Cache {
 struct Header {
     key: String,
     summary: String,
-    /// By the checkpoint's key: the weight's one array or its values and scales.
+    /// By the checkpoint's key: the weight's one array, or the table's integers and scales.
     weights: BTreeMap<String, Vec<Entry>>,
 }
 
@@ -60,6 +61,14 @@ struct Entry {
 }
 
 impl Entry {
+    fn new(element: Element, shape: Vec<usize>, bytes: &[u8]) -> Self {
+        Self {
+            element,
+            shape,
+            checksums: bytes.chunks(PIECE).map(crc32fast::hash).collect(),
+        }
+    }
+
     fn bytes(&self) -> u64 {
         self.element.bytes(&self.shape)
     }
@@ -108,15 +117,15 @@ impl Cache {
         if whole.header.key != self.key {
             return Err(reader::damaged("it holds another checkpoint's weights"));
         }
-        let (weights, file) = whole.weights()?;
-        Ok((whole.header.summary, Store::of_file(weights, file)))
+        let store = Store::new(whole.weights()?);
+        Ok((whole.header.summary, store))
     }
 }
 
 fn write(out: &mut BufWriter<File>, key: &str, summary: &str, store: &Store) -> io::Result<()> {
     let weights = store.iter().map(|(key, weight)| {
-        let entries = weight.arrays().map(entry).collect::<io::Result<_>>()?;
-        Ok((key.clone(), entries))
+        let entries = arrays(weight)?.into_iter().map(|(entry, _)| entry);
+        Ok((key.clone(), entries.collect()))
     });
     let header = serde_json::to_vec(&Header {
         key: key.to_owned(),
@@ -128,21 +137,35 @@ fn write(out: &mut BufWriter<File>, key: &str, summary: &str, store: &Store) -> 
     out.write_all(&u64::from(crc32fast::hash(&header)).to_le_bytes())?;
     out.write_all(&header)?;
     let mut end = end_of_header(header.len() as u64);
-    for array in store.iter().flat_map(|(_, weight)| weight.arrays()) {
-        let begin = aligned(end);
-        out.write_all(&[0; ALIGNMENT][..(begin - end) as usize])?;
-        out.write_all(array.bytes())?;
-        end = begin + array.bytes().len() as u64;
+    for (_, weight) in store.iter() {
+        for (_, bytes) in arrays(weight)? {
+            let begin = aligned(end);
+            out.write_all(&[0; ALIGNMENT][..(begin - end) as usize])?;
+            out.write_all(bytes)?;
+            end = begin + bytes.len() as u64;
+        }
     }
     Ok(())
 }
 
-fn entry(array: &StoredArray) -> io::Result<Entry> {
-    Ok(Entry {
-        element: array.element().try_into()?,
-        shape: array.shape().iter().map(|&axis| axis as usize).collect(),
-        checksums: array.bytes().chunks(PIECE).map(crc32fast::hash).collect(),
-    })
+/// The arrays that a weight is, in the file's order.
+fn arrays(weight: &QuantizedWeight) -> io::Result<Vec<(Entry, &[u8])>> {
+    match weight {
+        QuantizedWeight::F32(array) => Ok(vec![stored(array)?]),
+        QuantizedWeight::Table([values, scales]) => Ok(vec![stored(values)?, stored(scales)?]),
+        QuantizedWeight::Linear(panels) => {
+            let layout = panels.layout();
+            let shape = vec![layout.outputs(), layout.inputs()];
+            let entry = Entry::new(layout.element().try_into()?, shape, panels.bytes());
+            Ok(vec![(entry, panels.bytes())])
+        }
+    }
+}
+
+fn stored(array: &StoredArray) -> io::Result<(Entry, &[u8])> {
+    let shape = array.shape().iter().map(|&axis| axis as usize);
+    let entry = Entry::new(array.element().try_into()?, shape.collect(), array.bytes());
+    Ok((entry, array.bytes()))
 }
 
 /// Where a header of this length ends.

@@ -7,7 +7,9 @@
 //! is that of the row. The pooled row is rotated back before the final norm's gain.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use linear::Element;
 use ort::value::Tensor as Array;
 
 use super::matrix::{Matrix, array, quantize_row};
@@ -53,11 +55,11 @@ pub(super) struct Table {
 
 impl From<Table> for QuantizedWeight {
     fn from(table: Table) -> Self {
-        Self::Quantized([table.values.into(), table.scales.into()])
+        Self::Table([table.values.into(), table.scales.into()].map(Arc::new))
     }
 }
 
-/// The linear layers of a block as `(in, out)`, in the order of [`LINEARS`].
+/// The linear layers of a block, in the order of [`LINEARS`].
 pub(super) struct Block {
     layer: usize,
     linears: Vec<Matrix>,
@@ -130,10 +132,9 @@ impl<'a> Folding<'a> {
             if name == "self_attn.o_proj" {
                 matrix.rotate(&self.values);
             }
-            let mut matrix = matrix.transposed();
             match name {
-                "self_attn.v_proj" => matrix.rotate(&self.values),
-                _ if norm.is_none() => matrix.rotate(&self.stream),
+                "self_attn.v_proj" => matrix.rotate_columns(&self.values),
+                _ if norm.is_none() => matrix.rotate_columns(&self.stream),
                 _ => {}
             }
             Ok(matrix)
@@ -156,7 +157,7 @@ impl<'a> Folding<'a> {
     /// product can be, whatever the input: a normed row has a norm of at most sqrt(hidden), and
     /// attention averages values.
     fn check_finite(&self, block: &Block) -> Result<()> {
-        let most: Vec<f64> = block.linears.iter().map(Matrix::largest_column).collect();
+        let most: Vec<f64> = block.linears.iter().map(Matrix::largest_row).collect();
         let root = |size: usize| (size as f64).sqrt();
         let normed = root(self.config.hidden_size());
         let attended = most[2] * normed * root(self.config.query_size());
@@ -192,19 +193,19 @@ impl Block {
     pub(super) fn weights(&self, plan: &Plan) -> Result<Store> {
         let mut weights = BTreeMap::new();
         for (matrix, (name, _, group)) in self.linears.iter().zip(LINEARS) {
-            let weight = match plan.is_exact(self.layer, group) {
-                true => QuantizedWeight::F32(matrix.transposed().to_array()?),
-                false => QuantizedWeight::Quantized(matrix.quantized_columns()?),
+            let element = match plan.is_exact(self.layer, group) {
+                true => Element::F32,
+                false => Element::Int8,
             };
-            weights.insert(key(self.layer, name), weight);
+            weights.insert(key(self.layer, name), matrix.to_weight(element)?);
         }
         for norm in [INPUT_NORM, MLP_NORM] {
-            let ones = ones(self.linears[0].rows())?;
+            let ones = ones(self.linears[0].columns())?;
             weights.insert(key(self.layer, norm), ones);
         }
         for (key, gain) in &self.head_norms {
             let gain = array([gain.len()], gain.iter().copied())?;
-            weights.insert(key.clone(), QuantizedWeight::F32(gain.into()));
+            weights.insert(key.clone(), QuantizedWeight::F32(Arc::new(gain.into())));
         }
         Ok(Store::new(weights))
     }

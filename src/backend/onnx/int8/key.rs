@@ -9,19 +9,17 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use crate::backend::onnx::ops::weights_are_bytes;
 use crate::checkpoint::Checkpoint;
 use crate::config::ModelConfig;
 use crate::error::Result;
 use crate::file::write_atomically;
 
 /// Changes whenever the same checkpoint would give other weights or another file.
-const VERSION: &str = "2";
+const VERSION: &str = "3";
 
-/// What else the file depends on: its format, and how this processor reads int8.
+/// What else the file depends on: its format, and the order in which this processor reads weights.
 fn kind() -> String {
-    let bytes = weights_are_bytes();
-    format!("{VERSION} {}", if bytes { "bytes" } else { "signed" })
+    format!("{VERSION} {}", linear::order())
 }
 
 /// The key of a checkpoint, as hexadecimal digits.

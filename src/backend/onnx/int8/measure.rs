@@ -84,7 +84,7 @@ impl<'a> Measure<'a> {
             let in_f32 = block.weights(&Plan::all_exact_but(layer, None))?;
             exact = Block::new(self.maker, layer, in_f32)?.run(LAYOUT, &exact)?;
             let weights = block.weights(plan)?;
-            int8 = Block::new(self.maker, layer, weights.try_clone()?)?.run(LAYOUT, &int8)?;
+            int8 = Block::new(self.maker, layer, weights.clone())?.run(LAYOUT, &int8)?;
             store.extend(weights);
         }
         let gain = ones(self.folding.config.hidden_size())?;

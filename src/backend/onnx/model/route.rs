@@ -39,7 +39,7 @@ impl Model {
                 ..=LONGEST_SHORT => Route::Short { shared },
                 _ => Route::Long,
             },
-            Sessions::Shared(_) | Sessions::Packed(_) => match width {
+            Sessions::Shared(_) => match width {
                 ..=PIECE => Route::Short { shared },
                 _ => Route::Pieces,
             },

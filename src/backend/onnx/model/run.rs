@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::super::graph::Form;
 use super::super::past::{self, Past};
-use super::{Model, PIECE, Route, Sessions};
+use super::{Model, PIECE, Route};
 use crate::backend::HiddenRows;
 use crate::batch::TokenBatch;
 use crate::error::Result;
@@ -100,11 +100,7 @@ impl Model {
         batch: &TokenBatch,
         kept: usize,
     ) -> Result<(HiddenRows, Past)> {
-        let form = match &self.sessions {
-            Sessions::Packed(_) => Form::Packed,
-            _ => Form::Short,
-        };
-        self.run_after(form, past, batch, kept)
+        self.run_after(Form::Short, past, batch, kept)
     }
 
     /// Runs a batch by a form of the graph that knows no past.

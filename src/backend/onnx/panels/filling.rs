@@ -1,8 +1,12 @@
 //! A checkpoint's matrix into the order in which it is multiplied by.
 
+use std::convert::Infallible;
+use std::sync::{Mutex, PoisonError};
+
 use bytemuck::cast_slice_mut;
 use linear::{Element, Layout};
 
+use crate::backend::side_by_side;
 use crate::checkpoint::Weight;
 use crate::dtype::Dtype;
 use crate::error::Result;
@@ -30,24 +34,34 @@ pub(in crate::backend::onnx) fn fill(
     memory: &mut [u8],
 ) -> Result<()> {
     let elements = layout.rows_of_chunk() * layout.inputs();
+    let mut chunks = memory.chunks_mut(layout.bytes_of_chunk().max(1));
     match layout.element() {
         Element::Bf16 => {
-            let mut chunks = cast_slice_mut(memory).chunks_mut((elements / 2).max(1));
             let mut copy = Vec::with_capacity(elements);
             each_chunk(weight, elements, |bytes| {
                 // Memory is read in order, which it need not wait for.
                 copy.clear();
                 copy.extend_from_slice(bytes.as_chunks().0);
-                layout.put_bf16(&copy, chunks.next().unwrap_or_default());
+                let chunk = chunks.next().unwrap_or_default();
+                layout.put_bf16(&copy, cast_slice_mut(chunk));
             })
         }
-        Element::F32 => {
-            let mut chunks = cast_slice_mut(memory).chunks_mut(elements.max(1));
-            each_chunk_in_f32(weight, elements, |values| {
-                layout.put_f32(values, chunks.next().unwrap_or_default());
-            })
-        }
+        Element::F32 | Element::Int8 => each_chunk_in_f32(weight, elements, |values| {
+            layout.put(values, chunks.next().unwrap_or_default());
+        }),
     }
+}
+
+/// Writes a matrix that is in f32 to memory of zeros.
+pub(in crate::backend::onnx) fn put(layout: &Layout, matrix: &[f32], memory: &mut [u8]) {
+    let rows = matrix.chunks((layout.rows_of_chunk() * layout.inputs()).max(1));
+    let chunks = memory.chunks_mut(layout.bytes_of_chunk().max(1));
+    let chunks: Vec<_> = rows.zip(chunks).map(Mutex::new).collect();
+    let Ok(_) = side_by_side::each(&chunks, |chunk| {
+        let (rows, chunk) = &mut *chunk.lock().unwrap_or_else(PoisonError::into_inner);
+        layout.put(rows, chunk);
+        Ok::<_, Infallible>(())
+    });
 }
 
 /// Calls `put` with the bytes of so many elements after one another.

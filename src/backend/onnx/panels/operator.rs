@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use linear::Product;
+use linear::{Element, Int8Product, Product, QuantizedRows};
 use ort::operator::{
     ComputeContext, Kernel, KernelContext, Operator, OperatorDomain, OperatorInput, OperatorOutput,
     ShapeInferenceContext,
@@ -15,9 +15,11 @@ use super::Panels;
 /// The domain of our own operators.
 pub(in crate::backend::onnx) const DOMAIN: &str = "qwen3";
 
-/// Rows `(T, in)` to rows `(T, out)` in f32, by a weight in bf16 or in f32: a profile tells them apart.
+/// Rows `(T, in)` to rows `(T, out)` in f32, by a weight in bf16, in f32 or in int8: a profile tells
+/// them apart.
 pub(super) const BY_BF16: &str = "MatMulBf16";
 pub(super) const BY_F32: &str = "MatMulF32";
+pub(super) const BY_INT8: &str = "MatMulInt8";
 
 /// The attribute that says which of a session's weights it is by.
 pub(in crate::backend::onnx) const WEIGHT: &str = "weight";
@@ -35,7 +37,8 @@ pub(in crate::backend::onnx) fn domain(
     };
     OperatorDomain::new(DOMAIN)?
         .add(linear(BY_BF16))?
-        .add(linear(BY_F32))
+        .add(linear(BY_F32))?
+        .add(linear(BY_INT8))
 }
 
 struct Linear {
@@ -114,9 +117,22 @@ impl Kernel for LinearKernel {
         }
         let mut output = context.output(0, shape)?.ok_or_else(missing)?;
         let (_, output) = output.try_extract_tensor_mut::<f32>()?;
-        let Panels { layout, .. } = &*self.weight;
-        let product = Product::new(layout, self.weight.bytes(), x, output, self.threads);
-        let product = product.map_err(Error::new)?;
-        context.par_for(product.tasks(), 0, |task| product.run(task))
+        let (layout, weights) = (self.weight.layout(), self.weight.bytes());
+        match layout.element() {
+            Element::F32 | Element::Bf16 => {
+                let product = Product::new(layout, weights, x, output, self.threads);
+                let product = product.map_err(Error::new)?;
+                context.par_for(product.tasks(), 0, |task| product.run(task))
+            }
+            Element::Int8 => {
+                let mut rows = QuantizedRows::new(layout, x.len() / layout.inputs().max(1));
+                let quantization = rows.quantize(x).map_err(Error::new)?;
+                context.par_for(quantization.tasks(), 0, |task| quantization.run(task))?;
+                drop(quantization);
+                let product = Int8Product::new(layout, weights, &rows, output, self.threads);
+                let product = product.map_err(Error::new)?;
+                context.par_for(product.tasks(), 0, |task| product.run(task))
+            }
+        }
     }
 }

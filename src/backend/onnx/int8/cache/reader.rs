@@ -3,14 +3,18 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
+use std::mem;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use memmap2::{Mmap, MmapOptions};
+use ort::value::TensorElementType;
 
 use super::super::store::QuantizedWeight;
 use super::{Element, Entry, Header, MAGIC, PIECE, aligned, end_of_header};
 use crate::backend::onnx::array::StoredArray;
+use crate::backend::onnx::pages;
+use crate::backend::onnx::panels::Panels;
 use crate::backend::side_by_side;
 use crate::file;
 
@@ -55,71 +59,100 @@ pub(super) fn open(path: &Path) -> io::Result<Whole> {
 }
 
 impl Whole {
-    /// All weights, by key, and the mapping that some of them are parts of.
-    pub(super) fn weights(&self) -> io::Result<(BTreeMap<String, QuantizedWeight>, Arc<Mmap>)> {
-        let file = Arc::new(map(&self.file)?);
-        let mut end = self.begin;
-        let mut places = Vec::new();
+    /// All weights, by key, copied into one block.
+    pub(super) fn weights(&self) -> io::Result<BTreeMap<String, QuantizedWeight>> {
+        let file = map(&self.file)?;
+        let first = aligned(self.begin);
+        let len = (file.len() as u64).saturating_sub(first);
+        let mut block = pages::block((len as usize).max(1))?;
+        let mut weights = Vec::new();
         let mut pieces = Vec::new();
+        let mut rest: &mut [u8] = &mut block;
+        let mut end = first;
         for (key, entries) in &self.header.weights {
-            let mut arrays = Vec::new();
+            let mut places = Vec::new();
             for entry in entries {
                 let begin = aligned(end);
+                let gap = (begin - end) as usize;
                 end = begin + entry.bytes();
                 let bytes = file.get(begin as usize..end as usize);
                 let bytes = bytes.ok_or_else(|| damaged("it has become shorter"))?;
+                let after = mem::take(&mut rest).split_at_mut(gap).1;
+                let (memory, after) = after.split_at_mut(bytes.len());
+                rest = after;
                 if bytes.chunks(PIECE).len() != entry.checksums.len() {
                     return Err(damaged("an array has more checksums or fewer than pieces"));
                 }
-                pieces.extend(bytes.chunks(PIECE).zip(&entry.checksums));
-                arrays.push((entry, begin as usize));
+                let of_array = memory.chunks_mut(PIECE).zip(bytes.chunks(PIECE));
+                let of_array = of_array.zip(&entry.checksums);
+                pieces.extend(of_array.map(|((to, from), &checksum)| {
+                    let piece = Piece { from, checksum };
+                    (piece, Mutex::new(to))
+                }));
+                places.push((entry, (begin - first) as usize));
             }
-            places.push((key, arrays));
+            weights.push((key, places));
         }
-        side_by_side::each(&pieces, |&(bytes, &checksum)| {
-            let whole = crc32fast::hash(bytes) == checksum;
-            whole
-                .then_some(())
-                .ok_or_else(|| damaged("an array has another checksum"))
+        side_by_side::each(&pieces, |(piece, to)| {
+            piece.copy(&mut to.lock().unwrap_or_else(PoisonError::into_inner))
         })?;
-        let weights = places.into_iter().map(|(key, arrays)| {
-            let weight = weight(&file, &arrays)?;
-            Ok((key.clone(), weight))
-        });
-        let weights = weights.collect::<io::Result<_>>()?;
-        Ok((weights, file))
+        drop(pieces);
+        let block = Arc::new(block.make_read_only()?);
+        let weights = weights.into_iter();
+        let weights = weights.map(|(key, places)| Ok((key.clone(), weight(&block, &places)?)));
+        weights.collect()
     }
 }
 
-fn weight(file: &Arc<Mmap>, arrays: &[(&Entry, usize)]) -> io::Result<QuantizedWeight> {
-    use Element::{F32, Int8, Int16, Uint8};
-    let elements: Vec<Element> = arrays.iter().map(|(entry, _)| entry.element).collect();
-    let of = |index: usize, held: Held| array(file, arrays[index], held);
-    Ok(match elements[..] {
-        [F32] => QuantizedWeight::F32(of(0, Held::Here)?),
-        [Int8 | Uint8, F32] => {
-            QuantizedWeight::Quantized([of(0, Held::InFile)?, of(1, Held::Here)?])
+/// A part of an array in the file.
+struct Piece<'a> {
+    from: &'a [u8],
+    checksum: u32,
+}
+
+impl Piece<'_> {
+    /// Copies it, and compares what was copied with its checksum while that is still in a cache.
+    fn copy(&self, to: &mut [u8]) -> io::Result<()> {
+        /// Bytes at a time.
+        const PART: usize = 128 << 10;
+
+        let mut hasher = crc32fast::Hasher::new();
+        for (to, from) in to.chunks_mut(PART).zip(self.from.chunks(PART)) {
+            to.copy_from_slice(from);
+            hasher.update(to);
         }
-        [Int16, F32] => QuantizedWeight::Quantized([of(0, Held::Here)?, of(1, Held::Here)?]),
+        match hasher.finalize() == self.checksum {
+            true => Ok(()),
+            false => Err(damaged("an array has another checksum")),
+        }
+    }
+}
+
+/// A weight of entries that begin there in the block.
+fn weight(block: &Arc<Mmap>, places: &[(&Entry, usize)]) -> io::Result<QuantizedWeight> {
+    use Element::{F32, F32Panels, Int8Panels, Int16};
+    let elements: Vec<Element> = places.iter().map(|(entry, _)| entry.element).collect();
+    let array = |index: usize, element: TensorElementType| {
+        let (entry, begin) = places[index];
+        let array = StoredArray::mapped(block, begin, element, entry.shape.as_slice());
+        Ok::<_, io::Error>(Arc::new(array.map_err(io::Error::other)?))
+    };
+    Ok(match elements[..] {
+        [F32] => QuantizedWeight::F32(array(0, TensorElementType::Float32)?),
+        [Int16, F32] => QuantizedWeight::Table([
+            array(0, TensorElementType::Int16)?,
+            array(1, TensorElementType::Float32)?,
+        ]),
+        [F32Panels | Int8Panels] => {
+            let (entry, begin) = places[0];
+            let shape = entry.shape.as_slice().try_into().ok();
+            let layout = shape.and_then(|shape| entry.element.layout(shape));
+            let layout = layout.ok_or_else(|| damaged("a linear layer is no matrix"))?;
+            let panels = Panels::new(layout, block, begin).map_err(io::Error::other)?;
+            QuantizedWeight::Linear(Arc::new(panels))
+        }
         _ => return Err(damaged(&format!("it holds a weight of {elements:?}"))),
     })
-}
-
-/// Where an array is when it has been read: what sessions repack, which is int8, stays in the file;
-/// what they go on reading must not depend on it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Held {
-    Here,
-    InFile,
-}
-
-fn array(file: &Arc<Mmap>, (entry, begin): (&Entry, usize), held: Held) -> io::Result<StoredArray> {
-    let (element, shape) = (entry.element.into(), entry.shape.as_slice());
-    let array = StoredArray::mapped(file, begin, element, shape).and_then(|array| match held {
-        Held::Here => array.try_clone(),
-        Held::InFile => Ok(array),
-    });
-    array.map_err(io::Error::other)
 }
 
 #[allow(unsafe_code, reason = "a mapped file")]

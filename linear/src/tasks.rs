@@ -1,0 +1,55 @@
+//! A product in parts that threads may take in any order.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Tasks for each thread: with more of them the last ones end at about the same time, with fewer each
+/// reads more weights that follow one another.
+const TASKS: usize = 4;
+
+/// Each task is one of the groups of rows by one of the groups of panels.
+pub(super) struct Tasks {
+    blocks: usize,
+    parts: usize,
+    /// Which of them somebody runs or has run.
+    taken: Vec<AtomicBool>,
+}
+
+impl Tasks {
+    /// Of so many groups of rows, and of so many panels at most, for so many threads.
+    pub(super) fn new(blocks: usize, most_parts: usize, threads: usize) -> Self {
+        let parts = (TASKS * threads).div_ceil(blocks.max(1)).min(most_parts);
+        let taken = (0..blocks * parts).map(|_| AtomicBool::new(false));
+        Self {
+            blocks,
+            parts,
+            taken: taken.collect(),
+        }
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.taken.len()
+    }
+
+    /// The task's share of so many rows and of so many panels, for whoever asks first.
+    pub(super) fn take(
+        &self,
+        task: usize,
+        rows: usize,
+        panels: usize,
+    ) -> Option<[Range<usize>; 2]> {
+        let taken = self.taken.get(task)?.swap(true, Ordering::Relaxed);
+        let (block, part) = (task / self.parts, task % self.parts);
+        (!taken).then(|| {
+            [
+                share(rows, block, self.blocks),
+                share(panels, part, self.parts),
+            ]
+        })
+    }
+}
+
+/// One of so many nearly equal shares.
+fn share(all: usize, one: usize, of: usize) -> Range<usize> {
+    one * all / of..(one + 1) * all / of
+}
