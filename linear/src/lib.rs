@@ -21,3 +21,4 @@ mod tile;
 pub use int8::{Int8Product, QuantizedRows};
 pub use layout::{ALIGNMENT, Element, Layout, order};
 pub use product::Product;
+pub use tasks::Tasks;

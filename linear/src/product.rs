@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use super::kernel::Block;
 use super::layout::{Element, Layout};
 use super::output::Output;
-use super::tasks::Tasks;
+use super::tasks::{Shares, Tasks};
 
 /// Floats of rows that a task multiplies by the same weights: they stay in the second cache, if the
 /// rows are not long.
@@ -20,7 +20,7 @@ pub struct Product<'a> {
     weights: &'a [u8],
     x: &'a [f32],
     output: Output,
-    tasks: Tasks,
+    shares: Shares,
 }
 
 impl<'a> Product<'a> {
@@ -52,19 +52,20 @@ impl<'a> Product<'a> {
             weights,
             x,
             output: Output::new(output, outputs),
-            tasks: Tasks::new(blocks, layout.chunks(), threads),
+            shares: Shares::new(blocks, layout.chunks(), threads),
         })
     }
+}
 
-    /// Tasks, all of which must be run, each once.
-    pub fn tasks(&self) -> usize {
-        self.tasks.count()
+impl Tasks for Product<'_> {
+    fn tasks(&self) -> usize {
+        self.shares.count()
     }
 
-    /// Runs one task: some rows of some columns. Nothing, if it was run or there is none of that number.
-    pub fn run(&self, task: usize) {
+    /// Some rows of some columns.
+    fn run(&self, task: usize) {
         let layout = self.layout;
-        let taken = self.tasks.take(task, self.output.rows, layout.chunks());
+        let taken = self.shares.take(task, self.output.rows, layout.chunks());
         let Some([rows, chunks]) = taken else {
             return;
         };

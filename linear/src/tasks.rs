@@ -1,4 +1,4 @@
-//! A product in parts that threads may take in any order.
+//! Work in parts that threads may take in any order.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,15 +7,24 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// reads more weights that follow one another.
 const TASKS: usize = 4;
 
-/// Each task is one of the groups of rows by one of the groups of panels.
-pub(super) struct Tasks {
+/// Work in tasks that threads may run in any order.
+pub trait Tasks: Sync {
+    /// How many, all of which must be run, each once.
+    fn tasks(&self) -> usize;
+
+    /// Runs one of them. Nothing, if it was run or there is none of that number.
+    fn run(&self, task: usize);
+}
+
+/// The tasks of a product: each is one of the groups of rows by one of the groups of panels.
+pub(super) struct Shares {
     blocks: usize,
     parts: usize,
     /// Which of them somebody runs or has run.
     taken: Vec<AtomicBool>,
 }
 
-impl Tasks {
+impl Shares {
     /// Of so many groups of rows, and of so many panels at most, for so many threads.
     pub(super) fn new(blocks: usize, most_parts: usize, threads: usize) -> Self {
         let parts = (TASKS * threads).div_ceil(blocks.max(1)).min(most_parts);

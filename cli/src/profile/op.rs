@@ -68,7 +68,10 @@ impl Op {
             "Attention" | "GroupQueryAttention" | "attention" | "causal_attention" => {
                 self.attention()
             }
-            _ if is_product(kind) => 2.0 * output.elements() * first.axis_from_the_end(0),
+            _ if is_product(kind) => {
+                let outputs: f64 = self.outputs.iter().map(Array::elements).sum();
+                2.0 * self.products() * outputs * first.axis_from_the_end(0)
+            }
             _ => 0.0,
         };
         match is_product(kind) && self.is_int8() {
@@ -85,22 +88,31 @@ impl Op {
         }
     }
 
-    /// Of a product's weight that is not listed: ONNX Runtime has packed it for itself, or it is that
-    /// of an operator of our own.
+    /// Of a product's weights that are not listed: ONNX Runtime has packed one for itself, or they are
+    /// those of an operator of our own.
     fn packed_bytes(&self) -> f64 {
-        let (Some(rows), Some(output)) = (self.inputs.first(), self.outputs.first()) else {
+        let Some(rows) = self.inputs.first() else {
             return 0.0;
         };
-        let weight = rows.axis_from_the_end(0) * output.axis_from_the_end(0);
+        let columns = self
+            .outputs
+            .iter()
+            .map(|output| output.axis_from_the_end(0));
+        let weights = self.products() * rows.axis_from_the_end(0) * columns.sum::<f64>();
         let mut others = self.inputs.iter().skip(1);
-        match !is_product(&self.kind) || others.any(|other| other.elements() >= weight) {
+        match !is_product(&self.kind) || others.any(|other| other.elements() >= weights) {
             true => 0.0,
             false => match &*self.kind {
-                "MatMulInt8" => weight,
-                "MatMulBf16" => weight * 2.0,
-                _ => weight * rows.element_bytes as f64,
+                "MatMulInt8" | SWIGLU => weights,
+                "MatMulBf16" => weights * 2.0,
+                _ => weights * rows.element_bytes as f64,
             },
         }
+    }
+
+    /// How many products an output is made of.
+    fn products(&self) -> f64 {
+        if self.kind == SWIGLU { 2.0 } else { 1.0 }
     }
 
     /// Scores and their sums of values, of all pairs: causality is not taken off.
@@ -114,9 +126,12 @@ impl Op {
 
     fn is_int8(&self) -> bool {
         let mut large = self.inputs.iter().filter(|input| input.shape.len() > 1);
-        self.kind == "MatMulInt8" || large.any(|input| input.element_bytes == 1)
+        ["MatMulInt8", SWIGLU].contains(&&*self.kind) || large.any(|input| input.element_bytes == 1)
     }
 }
+
+/// A gate and what it gates, in int8.
+const SWIGLU: &str = "MatMulSwiGluInt8";
 
 fn is_product(kind: &str) -> bool {
     kind.contains("MatMul") || ["Gemm", "addmm", "matmul", "quantized_matmul"].contains(&kind)
@@ -126,17 +141,24 @@ fn is_product(kind: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn op(kind: &str, element_bytes: u64, inputs: &[&[u64]], output: &[u64]) -> Op {
-        let array = |shape: &&[u64]| Array {
+    fn array(shape: &[u64]) -> Array {
+        Array {
             shape: shape.to_vec(),
+            element_bytes: 4,
+        }
+    }
+
+    fn op(kind: &str, element_bytes: u64, inputs: &[&[u64]], output: &[u64]) -> Op {
+        let array = |shape: &[u64]| Array {
             element_bytes,
+            ..array(shape)
         };
         Op {
             kind: kind.to_owned(),
             layer: None,
             ns: 0.0,
-            inputs: inputs.iter().map(array).collect(),
-            outputs: vec![array(&output)],
+            inputs: inputs.iter().map(|shape| array(shape)).collect(),
+            outputs: vec![array(output)],
         }
     }
 
@@ -155,6 +177,15 @@ mod tests {
         let own = op("MatMulInt8", 4, &[&[6, 5]], &[6, 7]).cost();
         assert_eq!((own.flops, own.int8_flops), (0.0, 420.0));
         assert_eq!(own.bytes, 4.0 * (30.0 + 42.0) + 35.0);
+        let gated = op("MatMulSwiGluInt8", 4, &[&[6, 5]], &[6, 7]).cost();
+        assert_eq!((gated.flops, gated.int8_flops), (0.0, 840.0));
+        assert_eq!(gated.bytes, 4.0 * (30.0 + 42.0) + 70.0);
+        let two = Op {
+            outputs: vec![array(&[6, 7]), array(&[6, 2])],
+            ..op("MatMulBf16", 4, &[&[6, 5]], &[6, 7])
+        };
+        assert_eq!(two.cost().flops, 2.0 * 6.0 * 9.0 * 5.0);
+        assert_eq!(two.cost().bytes, 4.0 * (30.0 + 42.0 + 12.0) + 2.0 * 45.0);
     }
 
     #[test]

@@ -5,23 +5,26 @@ use std::ops::Range;
 use pulp::{Simd, WithSimd};
 
 use super::packed::Panel;
-use super::{MOST_OUTPUTS, QuantizedRows, Sums};
+use super::silu::silu;
+use super::{Kind, MOST_OUTPUTS, QuantizedRows, Sums};
 use crate::ahead::Ahead;
 use crate::kernel::with_constant;
 use crate::layout::{Element, Layout};
 use crate::output::Output;
-use crate::tasks::Tasks;
+use crate::tasks::{Shares, Tasks};
 
 /// Bytes of rows that a task multiplies by the same weights: they stay in the second cache.
 const BLOCK: usize = 128 << 10;
 
-/// `x @ weight.T` into rows of an output, in tasks that threads may run in any order.
+/// `x @ weight.T`, or that of two weights and `silu(gate) * up` of these, into rows of an output.
 pub struct Int8Product<'a> {
     layout: &'a Layout,
     weights: &'a [u8],
+    /// The other weight, laid out alike, whose products gate those of the first.
+    gate: Option<&'a [u8]>,
     rows: &'a QuantizedRows,
     output: Output,
-    tasks: Tasks,
+    shares: Shares,
 }
 
 impl<'a> Int8Product<'a> {
@@ -53,21 +56,41 @@ impl<'a> Int8Product<'a> {
         Ok(Self {
             layout,
             weights,
+            gate: None,
             rows,
             output: Output::new(output, outputs),
-            tasks: Tasks::new(blocks, layout.panels(), threads),
+            shares: Shares::new(blocks, layout.panels(), threads),
         })
     }
 
-    /// Tasks, all of which must be run, each once.
-    pub fn tasks(&self) -> usize {
-        self.tasks.count()
+    /// `silu(x @ gate.T) * (x @ up.T)`, see [`new`](Self::new).
+    ///
+    /// # Errors
+    /// What does not fit together.
+    pub fn gated(
+        layout: &'a Layout,
+        [gate, up]: [&'a [u8]; 2],
+        rows: &'a QuantizedRows,
+        output: &'a mut [f32],
+        threads: usize,
+    ) -> Result<Self, String> {
+        layout.check(gate, &[Element::Int8])?;
+        Ok(Self {
+            gate: Some(gate),
+            ..Self::new(layout, up, rows, output, threads)?
+        })
+    }
+}
+
+impl Tasks for Int8Product<'_> {
+    fn tasks(&self) -> usize {
+        self.shares.count()
     }
 
-    /// Runs one task: some rows of some columns. Nothing, if it was run or there is none of that number.
-    pub fn run(&self, task: usize) {
+    /// Some rows of some columns.
+    fn run(&self, task: usize) {
         let panels = self.layout.panels();
-        let Some([tiles, panels]) = self.tasks.take(task, self.rows.tiles.count, panels) else {
+        let Some([tiles, panels]) = self.shares.take(task, self.rows.tiles.count, panels) else {
             return;
         };
         self.layout.arch.dispatch(Block {
@@ -93,6 +116,7 @@ impl WithSimd for Block<'_> {
         let Int8Product {
             layout,
             weights,
+            gate,
             rows,
             output,
             ..
@@ -100,24 +124,55 @@ impl WithSimd for Block<'_> {
         let of_row = rows.of_row;
         let step = layout.width * layout.kind.inputs();
         for index in self.panels {
-            let panel = layout.panel(weights, index);
             let column = index * layout.width;
             let columns = layout.width.min(layout.outputs - column);
-            let mut ahead = Ahead::new(panel.weights, step, self.tiles.len());
+            let tiles = self.tiles.len();
+            let mut panel = Multiplied::new(layout.panel(weights, index), step, tiles);
+            let mut gate = gate.map(|gate| Multiplied::new(layout.panel(gate, index), step, tiles));
             for tile in self.tiles.clone() {
                 let tile = rows.tiles.at(tile);
                 let words = &rows.words[tile.start * of_row..tile.end * of_row];
                 let scales = &rows.scales[tile.clone()];
                 with_constant!(tile.len(), ROWS => {
-                    let mut sums = [Sums([0; MOST_OUTPUTS]); ROWS];
-                    sums.iter_mut().for_each(|sums| sums.0[..layout.width].copy_from_slice(panel.begin));
                     let (words, _) = words.as_chunks::<ROWS>();
-                    layout.kind.multiply(words, panel.weights, &mut ahead, &mut sums);
                     let to: [&mut [f32]; ROWS] = output.at(tile.start, column, columns);
-                    scale(&sums, &panel, scales, to);
+                    let sums = panel.sums(layout.kind, words);
+                    let panel = &panel.panel;
+                    match &mut gate {
+                        None => scale(&sums, panel, scales, to),
+                        Some(gate) => {
+                            let by = gate.sums(layout.kind, words);
+                            gated([(&by, &gate.panel), (&sums, panel)], scales, to);
+                        }
+                    }
                 });
             }
         }
+    }
+}
+
+/// A panel, of which several groups of rows are multiplied, and what comes after it.
+struct Multiplied<'a> {
+    panel: Panel<'a>,
+    ahead: Ahead,
+}
+
+impl<'a> Multiplied<'a> {
+    fn new(panel: Panel<'a>, step: usize, groups: usize) -> Self {
+        Self {
+            ahead: Ahead::new(panel.weights, step, groups),
+            panel,
+        }
+    }
+
+    #[inline(always)]
+    fn sums<const ROWS: usize>(&mut self, kind: Kind, words: &[[u32; ROWS]]) -> [Sums; ROWS] {
+        let mut sums = [Sums([0; MOST_OUTPUTS]); ROWS];
+        let begin = self.panel.begin;
+        sums.iter_mut()
+            .for_each(|sums| sums.0[..begin.len()].copy_from_slice(begin));
+        kind.multiply(words, self.panel.weights, &mut self.ahead, &mut sums);
+        sums
     }
 }
 
@@ -136,6 +191,23 @@ fn scale<const ROWS: usize>(
     }
 }
 
+/// As [`scale`], of the second, times the first's that went through the gate.
+#[inline(always)]
+fn gated<const ROWS: usize>(
+    [(gates, of_gate), (sums, of_sums)]: [(&[Sums; ROWS], &Panel<'_>); 2],
+    scales: &[f32],
+    to: [&mut [f32]; ROWS],
+) {
+    for (((gates, sums), scale), to) in gates.iter().zip(sums).zip(scales).zip(to) {
+        let gates = gates.0.iter().zip(of_gate.scales);
+        let sums = sums.0.iter().zip(of_sums.scales);
+        for (to, ((gate, by_gate), (sum, by))) in to.iter_mut().zip(gates.zip(sums)) {
+            let gate = *gate as f32 * by_gate * scale;
+            *to = silu(gate) * (*sum as f32 * by * scale);
+        }
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -149,6 +221,12 @@ mod tests {
     fn numbers(count: usize, step: usize) -> Vec<f32> {
         let numbers = (0..count).map(|i| (i * step % 255) as f32 / LARGEST - 1.0);
         numbers.collect()
+    }
+
+    fn run_all(work: &impl Tasks) {
+        // In any order, and a second time, which does nothing; beyond the last there is none.
+        let all = (0..=work.tasks()).rev();
+        all.clone().chain(all).for_each(|task| work.run(task));
     }
 
     /// What every way to multiply must give, to the last bit.
@@ -176,13 +254,11 @@ mod tests {
         let rows = x.len() / layout.inputs;
         let mut quantized = QuantizedRows::new(layout, rows);
         let tasks = quantized.quantize(x).unwrap();
-        let all = (0..=tasks.tasks()).rev();
-        all.clone().chain(all).for_each(|task| tasks.run(task));
+        run_all(&tasks);
         drop(tasks);
         let mut output = vec![f32::NAN; rows * layout.outputs];
         let product = Int8Product::new(layout, weights, &quantized, &mut output, threads).unwrap();
-        let all = (0..=product.tasks()).rev();
-        all.clone().chain(all).for_each(|task| product.run(task));
+        run_all(&product);
         output
     }
 
@@ -210,6 +286,30 @@ mod tests {
                 };
                 assert_eq!(run(&scalar, weights, &x, 1), expected);
             }
+        }
+    }
+
+    #[test]
+    fn a_gate_lets_through_what_silu_of_its_products_says() {
+        let [outputs, inputs] = [45, 132];
+        let layout = Layout::new([outputs, inputs], Element::Int8).unwrap();
+        let both = [89, 97].map(|step| numbers(outputs * inputs, step));
+        let [gate, up] = both.each_ref().map(|weight| Memory::with(&layout, weight));
+        let x = numbers(20 * inputs, 101);
+        let mut rows = QuantizedRows::new(&layout, 20);
+        run_all(&rows.quantize(&x).unwrap());
+        let mut output = vec![f32::NAN; 20 * outputs];
+        let weights = [gate.get(), up.get()];
+        run_all(&Int8Product::gated(&layout, weights, &rows, &mut output, 2).unwrap());
+        let [gates, ups] = both.map(|weight| expected(&weight, &x, inputs));
+        for ((found, gate), up) in output.iter().zip(gates).zip(ups) {
+            let gate = f64::from(gate);
+            let expected = gate / (1.0 + (-gate).exp()) * f64::from(up);
+            let error = (f64::from(*found) - expected).abs();
+            assert!(
+                error <= 1e-6 * expected.abs(),
+                "{found}, expected {expected}"
+            );
         }
     }
 

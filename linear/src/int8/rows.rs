@@ -7,9 +7,10 @@ use std::sync::{Mutex, PoisonError};
 
 use pulp::{Arch, Simd, WithSimd};
 
-use super::{Held, Kind, LARGEST};
+use super::{Held, Kind, LARGEST, ROUNDING};
 use crate::kernel::{Tiles, with_constant};
 use crate::layout::Layout;
+use crate::tasks::Tasks;
 
 /// Elements that are worth a task.
 const TASK: usize = 32 << 10;
@@ -94,14 +95,12 @@ pub struct Quantization<'a> {
     tasks: Vec<Mutex<Option<Part<'a>>>>,
 }
 
-impl Quantization<'_> {
-    /// Tasks, all of which must be run, each once.
-    pub fn tasks(&self) -> usize {
+impl Tasks for Quantization<'_> {
+    fn tasks(&self) -> usize {
         self.tasks.len()
     }
 
-    /// Runs one task. Nothing, if it was run or there is none of that number.
-    pub fn run(&self, task: usize) {
+    fn run(&self, task: usize) {
         let part = self.tasks.get(task).and_then(|part| {
             let mut part = part.lock().unwrap_or_else(PoisonError::into_inner);
             part.take()
@@ -180,10 +179,6 @@ fn steps(x: &[f32]) -> (f32, f32) {
         (false, _) => (0.0, f32::NAN),
     }
 }
-
-/// Beyond this a float's last bit is worth 1: its lower bits are the integer that was added, the even
-/// one of two that are as near.
-const ROUNDING: f32 = 1.5 * (1 << 23) as f32;
 
 #[inline(always)]
 fn rounded(x: f32, by: f32) -> u32 {

@@ -15,7 +15,7 @@ use ort::operator::Attribute;
 use ort::value::{DynTensor, Outlet, PrimitiveTensorElementType, Shape, Tensor};
 
 use super::array::StoredArray;
-use super::panels::{self, Panels};
+use super::panels;
 
 pub(super) use attention::Attending;
 pub(super) use outlet::{Axis, outlet};
@@ -53,7 +53,7 @@ pub(super) struct Ops {
     nodes: usize,
     scope: String,
     weights: BTreeMap<Value, Arc<StoredArray>>,
-    panels: Vec<Arc<Panels>>,
+    panels: Vec<panels::Group>,
     scalars: BTreeSet<&'static str>,
 }
 
@@ -63,7 +63,7 @@ pub(super) struct Built {
     /// Inputs that are always the same.
     pub(super) weights: BTreeMap<Value, Arc<StoredArray>>,
     /// What its linear layers of our own multiply by.
-    pub(super) panels: Vec<Arc<Panels>>,
+    pub(super) panels: Vec<panels::Group>,
     /// The names of what it gives.
     pub(super) outputs: Vec<Value>,
 }

@@ -15,7 +15,7 @@ use super::{failed, pages};
 use crate::error::Result;
 
 pub(super) use filling::{fill, layout, put};
-pub(super) use operator::{DOMAIN, WEIGHT, domain};
+pub(super) use operator::{DOMAIN, GATED, Group, WEIGHTS, domain};
 
 /// A linear layer's weight `(out, in)`, laid out for the product.
 pub(super) struct Panels {
@@ -62,6 +62,12 @@ impl Panels {
             Element::F32 => operator::BY_F32,
             Element::Int8 => operator::BY_INT8,
         }
+    }
+
+    /// Whether its products can gate those of the other at once.
+    pub(super) fn gates(&self, other: &Self) -> bool {
+        let shape = |layout: &Layout| (layout.element(), layout.outputs(), layout.inputs());
+        self.layout.element() == Element::Int8 && shape(&self.layout) == shape(&other.layout)
     }
 
     /// What it is in memory.

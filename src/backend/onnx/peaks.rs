@@ -59,7 +59,7 @@ fn ones(element: Element) -> Result<Panels> {
 fn product(weight: Panels) -> ort::Result<Built> {
     let mut ops = Ops::new()?;
     let x = rows(&mut ops, "x")?;
-    let y = ops.linear(Arc::new(weight), &x)?;
+    let [y] = ops.linears([&Arc::new(weight)], &x)?;
     finish(ops, &y)
 }
 

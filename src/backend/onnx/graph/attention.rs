@@ -12,12 +12,17 @@ impl Qwen3<'_> {
     /// `(T, hidden)` to itself, or to `(B, hidden)`.
     pub(super) fn self_attn(&mut self, layer: usize, x: &str, rows: Rows) -> Result<Value> {
         let key = |name: &str| format!("layers.{layer}.self_attn.{name}.weight");
-        let [keys, values] = self.keys_and_values(layer, x)?;
-        let asking = match rows {
-            Rows::All => x.to_owned(),
-            Rows::Last => self.add(|ops| ops.gather(x, LAST_TOKENS))?,
+        let [q, k, v] = ["q_proj", "k_proj", "v_proj"].map(key);
+        let [queries, keys, values] = match rows {
+            Rows::All => self.projected(x, [q, k, v])?,
+            Rows::Last => {
+                let [keys, values] = self.projected(x, [k, v])?;
+                let asking = self.add(|ops| ops.gather(x, LAST_TOKENS))?;
+                let [queries] = self.projected(&asking, [q])?;
+                [queries, keys, values]
+            }
         };
-        let queries = self.projected(&asking, &key("q_proj"))?;
+        let [keys, values] = self.keys_and_values(layer, [&keys, &values])?;
         let heads = self.config.num_attention_heads();
         let queries = self.head_normed(&queries, &key("q_norm"), heads)?;
         let output = match rows {
@@ -26,22 +31,22 @@ impl Qwen3<'_> {
         }?;
         let columns = signed(self.config.query_size());
         let output = self.add(|ops| ops.reshape(&output, &[-1, columns]))?;
-        self.projected(&output, &key("o_proj"))
+        let [output] = self.projected(&output, [key("o_proj")])?;
+        Ok(output)
     }
 
-    /// Of normed rows `(T, hidden)`, as `(B, L, KV * D)`; with those of a past, `(B, S, KV * D)`.
-    fn keys_and_values(&mut self, layer: usize, x: &str) -> Result<[Value; 2]> {
+    /// Of rows `(T, KV * D)`, as `(B, L, KV * D)`; with those of a past, `(B, S, KV * D)`.
+    fn keys_and_values(&mut self, layer: usize, both: [&str; 2]) -> Result<[Value; 2]> {
         let key = |name: &str| format!("layers.{layer}.self_attn.{name}.weight");
         let [_, kv_heads] = self.heads();
-        let keys = self.projected(x, &key("k_proj"))?;
+        let [keys, values] = both;
         let kv = self.config.num_key_value_heads();
-        let keys = self.head_normed(&keys, &key("k_norm"), kv)?;
-        let values = self.projected(x, &key("v_proj"))?;
+        let keys = self.head_normed(keys, &key("k_norm"), kv)?;
         let shape = self.keys_shape.clone();
         let both = self.add(|ops| {
             let keys = ops.reshape_to(&keys, &shape)?;
             let keys = ops.rope(&keys, [COSINES, SINES], POSITION_IDS, kv_heads)?;
-            Ok([keys, ops.reshape_to(&values, &shape)?])
+            Ok([keys, ops.reshape_to(values, &shape)?])
         })?;
         match self.form.has_past() {
             true => self.after_past(layer, &both),

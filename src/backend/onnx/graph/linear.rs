@@ -24,30 +24,71 @@ impl Qwen3<'_> {
     /// Rows `(_, hidden)` to rows `(_, hidden)`.
     pub(super) fn mlp(&mut self, layer: usize, x: &str) -> Result<Value> {
         let key = |name: &str| format!("layers.{layer}.mlp.{name}.weight");
-        let gate = self.weight(&key("gate_proj"))?;
-        let up = self.weight(&key("up_proj"))?;
+        let first = [
+            self.weight(&key("gate_proj"))?,
+            self.weight(&key("up_proj"))?,
+        ];
         let down = self.weight(&key("down_proj"))?;
-        if let (Named::F32(gate), Named::F32(up), Named::F32(down)) = (&gate, &up, &down) {
-            return self.add(|ops| mlp_f32(ops, x, [gate, up, down]));
-        }
-        let (gate, up) = (self.linear(x, &gate)?, self.linear(x, &up)?);
-        let gated = self.add(|ops| {
-            let gate = ops.silu(&gate)?;
-            ops.mul(&gate, &up)
-        })?;
+        let gated = match (&first, &down) {
+            ([Named::F32(gate), Named::F32(up)], Named::F32(down)) => {
+                return self.add(|ops| mlp_f32(ops, x, [gate, up, down]));
+            }
+            ([Named::Panels(gate), Named::Panels(up)], _) if gate.gates(up) => {
+                self.add(|ops| ops.gated([gate, up], x))?
+            }
+            _ => {
+                let [gate, up] = self.linears(x, &first)?;
+                self.add(|ops| {
+                    let gate = ops.silu(&gate)?;
+                    ops.mul(&gate, &up)
+                })?
+            }
+        };
         self.linear(&gated, &down)
     }
 
-    /// `(_, in)` to `(_, out)` by the weight of this key.
-    pub(super) fn projected(&mut self, x: &str, key: &str) -> Result<Value> {
-        let weight = self.weight(key)?;
-        self.linear(x, &weight)
+    /// `(_, in)` to `(_, out)` by the weight of each key.
+    pub(super) fn projected<const KEYS: usize>(
+        &mut self,
+        x: &str,
+        keys: [String; KEYS],
+    ) -> Result<[Value; KEYS]> {
+        let weights = keys.iter().map(|key| self.weight(key));
+        let weights = weights.collect::<Result<Vec<_>>>()?;
+        self.linears(x, &weights)
+    }
+
+    /// `(_, in)` to `(_, out)` by each of so many weights, at once if an operator of our own does it.
+    fn linears<const OUTPUTS: usize>(
+        &mut self,
+        x: &str,
+        weights: &[Named],
+    ) -> Result<[Value; OUTPUTS]> {
+        let operator = match weights.first() {
+            Some(Named::Panels(panels)) => panels.operator(),
+            _ => "",
+        };
+        let panels = weights.iter().filter_map(|weight| match weight {
+            Named::Panels(panels) => (panels.operator() == operator).then_some(panels),
+            _ => None,
+        });
+        if let Ok(panels) = <[_; OUTPUTS]>::try_from(panels.collect::<Vec<_>>()) {
+            return self.add(|ops| ops.linears(panels, x));
+        }
+        let mut outputs = [const { Value::new() }; OUTPUTS];
+        for (output, weight) in outputs.iter_mut().zip(weights) {
+            *output = self.linear(x, weight)?;
+        }
+        Ok(outputs)
     }
 
     /// `(_, in)` to `(_, out)`.
     fn linear(&mut self, x: &str, weight: &Named) -> Result<Value> {
         match weight {
-            Named::Panels(weight) => self.add(|ops| ops.linear(Arc::clone(weight), x)),
+            Named::Panels(weight) => {
+                let [output] = self.add(|ops| ops.linears([weight], x))?;
+                Ok(output)
+            }
             Named::F32(weight) => self.add(|ops| {
                 let columns = ops.linear_to_columns(weight, x)?;
                 ops.transpose(&columns, &[1, 0])

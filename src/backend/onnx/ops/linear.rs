@@ -9,17 +9,43 @@ use super::super::panels::{self, Panels};
 use super::{CONTRIB, FLOAT16, Ops, Value};
 
 impl Ops {
-    /// A linear layer of rows `(T, in)` to rows `(T, out)`, by our own operator.
-    pub(in crate::backend::onnx) fn linear(
+    /// Linear layers of the same rows `(T, in)`, each to rows `(T, out)`, by our own operator: their
+    /// weights are of one kind.
+    pub(in crate::backend::onnx) fn linears<const OUTPUTS: usize>(
         &mut self,
-        weight: Arc<Panels>,
+        weights: [&Arc<Panels>; OUTPUTS],
+        x: &str,
+    ) -> Result<[Value; OUTPUTS]> {
+        let operator = weights.first().map_or("", |weight| weight.operator());
+        let outputs = [(); OUTPUTS].map(|()| self.fresh(operator));
+        self.push_linear(operator, &weights, x, &outputs)?;
+        Ok(outputs)
+    }
+
+    /// `silu(gate) * up` of two linear layers of the same rows, in int8.
+    pub(in crate::backend::onnx) fn gated(
+        &mut self,
+        weights: [&Arc<Panels>; 2],
         x: &str,
     ) -> Result<Value> {
+        let output = self.fresh(panels::GATED);
+        self.push_linear(panels::GATED, &weights, x, std::slice::from_ref(&output))?;
+        Ok(output)
+    }
+
+    fn push_linear(
+        &mut self,
+        operator: &str,
+        weights: &[&Arc<Panels>],
+        x: &str,
+        outputs: &[Value],
+    ) -> Result<()> {
         let index = self.panels.len() as i64;
-        let attributes = vec![Attribute::new(panels::WEIGHT, index)?];
-        let operator = weight.operator();
-        self.panels.push(weight);
-        self.node_in(panels::DOMAIN, operator, &[x], attributes)
+        let attributes = vec![Attribute::new(panels::WEIGHTS, index)?];
+        let weights = weights.iter().map(|&weight| Arc::clone(weight));
+        self.panels.push(weights.collect());
+        let outputs: Vec<&str> = outputs.iter().map(String::as_str).collect();
+        self.push(panels::DOMAIN, operator, &[x], &outputs, attributes)
     }
 
     /// A linear layer `(out, in)` of rows `(T, in)` to columns `(out, T)`, by ONNX Runtime, which

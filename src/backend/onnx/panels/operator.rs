@@ -1,8 +1,8 @@
-//! The product as an operator of ONNX Runtime's graphs.
+//! The products as operators of ONNX Runtime's graphs.
 
 use std::sync::Arc;
 
-use linear::{Element, Int8Product, Product, QuantizedRows};
+use linear::{Element, Int8Product, Product, QuantizedRows, Tasks};
 use ort::operator::{
     ComputeContext, Kernel, KernelContext, Operator, OperatorDomain, OperatorInput, OperatorOutput,
     ShapeInferenceContext,
@@ -15,44 +15,57 @@ use super::Panels;
 /// The domain of our own operators.
 pub(in crate::backend::onnx) const DOMAIN: &str = "qwen3";
 
-/// Rows `(T, in)` to rows `(T, out)` in f32, by a weight in bf16, in f32 or in int8: a profile tells
-/// them apart.
+/// Rows `(T, in)` to rows `(T, out)` in f32 for each of some weights, in bf16, in f32 or in int8: a
+/// profile tells them apart.
 pub(super) const BY_BF16: &str = "MatMulBf16";
 pub(super) const BY_F32: &str = "MatMulF32";
 pub(super) const BY_INT8: &str = "MatMulInt8";
 
+/// Rows `(T, in)` to rows `(T, out)`, `silu(gate) * up` of the products by two weights in int8.
+pub(in crate::backend::onnx) const GATED: &str = "MatMulSwiGluInt8";
+
 /// The attribute that says which of a session's weights it is by.
-pub(in crate::backend::onnx) const WEIGHT: &str = "weight";
+pub(in crate::backend::onnx) const WEIGHTS: &str = "weights";
+
+/// Weights of one kind that one node multiplies the same rows by.
+pub(in crate::backend::onnx) type Group = Vec<Arc<Panels>>;
 
 /// The operators of a session which has these weights and so many threads.
 pub(in crate::backend::onnx) fn domain(
-    weights: Vec<Arc<Panels>>,
+    groups: Vec<Group>,
     threads: usize,
 ) -> Result<OperatorDomain> {
-    let weights: Arc<[_]> = weights.into();
+    let groups: Arc<[_]> = groups.into();
     let linear = |name| Linear {
         name,
-        weights: Arc::clone(&weights),
+        groups: Arc::clone(&groups),
         threads,
     };
     OperatorDomain::new(DOMAIN)?
         .add(linear(BY_BF16))?
         .add(linear(BY_F32))?
-        .add(linear(BY_INT8))
+        .add(linear(BY_INT8))?
+        .add(linear(GATED))
 }
 
 struct Linear {
     name: &'static str,
-    weights: Arc<[Arc<Panels>]>,
+    groups: Arc<[Group]>,
     threads: usize,
 }
 
 impl Linear {
-    fn weight(&self, index: i64) -> Result<&Arc<Panels>> {
-        let weight = usize::try_from(index)
-            .ok()
-            .and_then(|i| self.weights.get(i));
-        weight.ok_or_else(|| Error::new(format!("no weight {index}")))
+    fn group(&self, index: i64) -> Result<&Group> {
+        let group = usize::try_from(index).ok().and_then(|i| self.groups.get(i));
+        group.ok_or_else(|| Error::new(format!("no weights {index}")))
+    }
+
+    /// The weights, one for each output.
+    fn of_outputs<'a>(&self, group: &'a [Arc<Panels>]) -> &'a [Arc<Panels>] {
+        match self.name {
+            GATED => &group[..group.len().min(1)],
+            _ => group,
+        }
     }
 }
 
@@ -68,71 +81,123 @@ impl Operator for Linear {
     }
 
     fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
-        [OperatorOutput::required(TensorElementType::Float32)]
+        [OperatorOutput::variadic(1).homogenous(TensorElementType::Float32)]
     }
 
     fn create_kernel<'attr>(&self, context: &KernelContext<'attr>) -> Result<LinearKernel> {
-        let index = context.get(WEIGHT).ok_or_else(|| Error::new("no weight"))?;
+        let index = context
+            .get(WEIGHTS)
+            .ok_or_else(|| Error::new("no weights"))?;
         Ok(LinearKernel {
-            weight: Arc::clone(self.weight(index)?),
+            weights: self.group(index)?.clone(),
+            gated: self.name == GATED,
             threads: self.threads,
         })
     }
 
     /// ONNX Runtime plans its memory by the names of axes.
     fn infer_shape(&self, context: &mut ShapeInferenceContext) -> Result<()> {
-        let weight = self.weight(context.attr(WEIGHT)?)?;
+        let group = self.group(context.attr(WEIGHTS)?)?;
         let mut inputs = context.inputs();
-        if let Some(ValueType::Tensor {
-            shape,
-            dimension_symbols,
-            ..
-        }) = inputs.first_mut()
-            && shape
-                .iter()
-                .zip(dimension_symbols.iter())
-                .all(|(n, name)| *n > 0 || !name.is_empty())
-            && let Some(columns) = shape.last_mut()
-        {
-            *columns = weight.layout.outputs() as i64;
-            context.set_output(0, &inputs[0])?;
+        for (output, weight) in self.of_outputs(group).iter().enumerate() {
+            let Some(ValueType::Tensor {
+                shape,
+                dimension_symbols,
+                ..
+            }) = inputs.first_mut()
+            else {
+                return Ok(());
+            };
+            let mut axes = shape.iter().zip(dimension_symbols.iter());
+            let is_known = axes.all(|(n, name)| *n > 0 || !name.is_empty());
+            // One of no axes is of unknown ones.
+            if let (true, Some(columns)) = (is_known, shape.last_mut()) {
+                *columns = weight.layout.outputs() as i64;
+                context.set_output(output, &inputs[0])?;
+            }
         }
         Ok(())
     }
 }
 
 struct LinearKernel {
-    weight: Arc<Panels>,
+    weights: Group,
+    gated: bool,
     threads: usize,
 }
 
 impl Kernel for LinearKernel {
     fn compute(&mut self, context: &ComputeContext) -> Result<()> {
-        let missing = || Error::new("expected an input and an output");
         let x = context.input(0)?.ok_or_else(missing)?;
         let (shape, x) = x.try_extract_tensor::<f32>()?;
-        let mut shape = shape.to_vec();
-        if let Some(columns) = shape.last_mut() {
-            *columns = self.weight.layout.outputs() as i64;
-        }
-        let mut output = context.output(0, shape)?.ok_or_else(missing)?;
-        let (_, output) = output.try_extract_tensor_mut::<f32>()?;
-        let (layout, weights) = (self.weight.layout(), self.weight.bytes());
-        match layout.element() {
-            Element::F32 | Element::Bf16 => {
-                let product = Product::new(layout, weights, x, output, self.threads);
-                let product = product.map_err(Error::new)?;
-                context.par_for(product.tasks(), 0, |task| product.run(task))
+        let outputs = match self.gated {
+            true => 1,
+            false => self.weights.len(),
+        };
+        let outputs = self.weights.iter().take(outputs).enumerate();
+        let outputs = outputs.map(|(output, weight)| {
+            let mut shape = shape.to_vec();
+            if let Some(columns) = shape.last_mut() {
+                *columns = weight.layout.outputs() as i64;
             }
-            Element::Int8 => {
-                let mut rows = QuantizedRows::new(layout, x.len() / layout.inputs().max(1));
-                let quantization = rows.quantize(x).map_err(Error::new)?;
-                context.par_for(quantization.tasks(), 0, |task| quantization.run(task))?;
-                drop(quantization);
-                let product = Int8Product::new(layout, weights, &rows, output, self.threads);
-                let product = product.map_err(Error::new)?;
-                context.par_for(product.tasks(), 0, |task| product.run(task))
-            }
-        }
+            context.output(output, shape)?.ok_or_else(missing)
+        });
+        let mut outputs = outputs.collect::<Result<Vec<_>>>()?;
+        let arrays = outputs.iter_mut();
+        let arrays = arrays.map(|array| Ok(array.try_extract_tensor_mut::<f32>()?.1));
+        self.multiply(context, x, arrays.collect::<Result<_>>()?)
     }
+}
+
+impl LinearKernel {
+    fn multiply(&self, context: &ComputeContext, x: &[f32], to: Vec<&mut [f32]>) -> Result<()> {
+        let first = self.weights.first().ok_or_else(missing)?;
+        if first.layout.element() != Element::Int8 {
+            let products = self.weights.iter().zip(to).map(|(weight, to)| {
+                let product = Product::new(&weight.layout, weight.bytes(), x, to, self.threads);
+                product.map_err(Error::new)
+            });
+            return run(context, &products.collect::<Result<Vec<_>>>()?);
+        }
+        let inputs = first.layout.inputs().max(1);
+        let mut rows = QuantizedRows::new(&first.layout, x.len() / inputs);
+        run(context, &[rows.quantize(x).map_err(Error::new)?])?;
+        let products = match (&*self.weights, self.gated) {
+            ([gate, up], true) => {
+                let weights = [gate.bytes(), up.bytes()];
+                let gated = |to| {
+                    let layout = &gate.layout;
+                    let product = Int8Product::gated(layout, weights, &rows, to, self.threads);
+                    product.map_err(Error::new)
+                };
+                to.into_iter().map(gated).collect::<Result<Vec<_>>>()
+            }
+            (weights, _) => {
+                let products = weights.iter().zip(to).map(|(weight, to)| {
+                    let (layout, weight) = (&weight.layout, weight.bytes());
+                    let product = Int8Product::new(layout, weight, &rows, to, self.threads);
+                    product.map_err(Error::new)
+                });
+                products.collect()
+            }
+        };
+        run(context, &products?)
+    }
+}
+
+fn missing() -> Error {
+    Error::new("expected an input and outputs")
+}
+
+/// Runs all tasks of some work by the session's threads.
+fn run(context: &ComputeContext, work: &[impl Tasks]) -> Result<()> {
+    let tasks = work.iter().map(Tasks::tasks).sum();
+    context.par_for(tasks, 0, |mut task| {
+        for work in work {
+            match work.tasks() {
+                tasks if task >= tasks => task -= tasks,
+                _ => return work.run(task),
+            }
+        }
+    })
 }
