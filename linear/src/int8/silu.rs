@@ -28,7 +28,7 @@ pub(super) fn silu(x: f32) -> f32 {
 /// To a few units of the last place.
 #[inline(always)]
 fn exp(x: f32) -> f32 {
-    let x = x.max(LEAST).min(MOST);
+    let x = x.clamp(LEAST, MOST);
     let rounded = x * std::f32::consts::LOG2_E + ROUNDING;
     let twos = rounded - ROUNDING;
     let rest = x - twos * LN_2[0] - twos * LN_2[1];
