@@ -95,7 +95,7 @@ check_processor() {
 }
 
 run_tests() {
-    say "testing products of f32 for $target"
+    say "testing the products of linear layers for $target"
     /usr/bin/cargo test --manifest-path "$root/Cargo.toml" --locked --package linear --lib \
         --target "$target"
     say "testing the ONNX Runtime backend for $target"

@@ -55,6 +55,10 @@ pub(super) enum Kind {
 
 /// How a row's integers are held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(
+    not(target_arch = "x86_64"),
+    allow(dead_code, reason = "other processors multiply signed bytes")
+)]
 enum Held {
     /// As bytes of which 128 is zero: the other factor is signed.
     Biased,
@@ -162,11 +166,11 @@ impl Kind {
             Self::Avx2 => unsafe { x86::avx2(x, weights, ahead, sums) },
             // SAFETY: as above.
             #[cfg(target_arch = "aarch64")]
-            Self::Dot => unsafe { arm::dot(x, weights, sums) },
+            Self::Dot => unsafe { arm::dot(x, weights, ahead, sums) },
             // SAFETY: as above.
             #[cfg(target_arch = "aarch64")]
-            Self::Neon => unsafe { arm::neon(x, weights, sums) },
-            Self::Portable => portable::multiply(x, weights, sums),
+            Self::Neon => unsafe { arm::neon(x, weights, ahead, sums) },
+            Self::Portable => portable::multiply(x, weights, ahead, sums),
         }
     }
 }

@@ -8,19 +8,26 @@ use std::arch::asm;
 use bytemuck::{cast_slice, cast_slice_mut};
 
 use super::Sums;
+use crate::ahead::Ahead;
 
 /// Vectors of a panel's width.
 const WIDTH: usize = 4;
 
 /// Each word of `x` is four signed bytes.
 #[target_feature(enable = "neon,dotprod")]
-pub(super) fn dot<const ROWS: usize>(x: &[[u32; ROWS]], weights: &[u8], to: &mut [Sums; ROWS]) {
+pub(super) fn dot<const ROWS: usize>(
+    x: &[[u32; ROWS]],
+    weights: &[u8],
+    ahead: &mut Ahead,
+    to: &mut [Sums; ROWS],
+) {
     let (weights, _) = cast_slice::<_, int8x16_t>(weights).as_chunks::<WIDTH>();
     let mut sums = [[vdupq_n_s32(0); WIDTH]; ROWS];
     for i in 0..ROWS {
         sums[i].copy_from_slice(&cast_slice(&to[i].0)[..WIDTH]);
     }
     for (words, weights) in x.iter().zip(weights) {
+        ahead.step();
         for i in 0..ROWS {
             let x = vreinterpretq_s8_u32(vdupq_n_u32(words[i]));
             for j in 0..WIDTH {
@@ -53,11 +60,17 @@ fn add_dot(mut sums: int32x4_t, a: int8x16_t, b: int8x16_t) -> int32x4_t {
 
 /// As [`dot`], by products in 16 bits.
 #[target_feature(enable = "neon")]
-pub(super) fn neon<const ROWS: usize>(x: &[[u32; ROWS]], weights: &[u8], to: &mut [Sums; ROWS]) {
+pub(super) fn neon<const ROWS: usize>(
+    x: &[[u32; ROWS]],
+    weights: &[u8],
+    ahead: &mut Ahead,
+    to: &mut [Sums; ROWS],
+) {
     let (weights, _) = cast_slice::<_, int8x16_t>(weights).as_chunks::<WIDTH>();
     // An output's sums of the first two and of the last two of four inputs stand side by side.
     let mut sums = [[[vdupq_n_s32(0); 2]; WIDTH]; ROWS];
     for (words, weights) in x.iter().zip(weights) {
+        ahead.step();
         for i in 0..ROWS {
             let x = vreinterpretq_s8_u32(vdupq_n_u32(words[i]));
             for j in 0..WIDTH {
