@@ -7,7 +7,6 @@ mod packed;
 mod portable;
 mod product;
 mod rows;
-mod silu;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
@@ -18,10 +17,6 @@ pub use rows::QuantizedRows;
 
 /// What the largest element of a row, and of an output's weights, becomes.
 const LARGEST: f32 = i8::MAX as f32;
-
-/// Beyond this a float's last bit is worth 1: its lower bits are the integer that was added, the even
-/// one of two that are as near.
-const ROUNDING: f32 = 1.5 * (1 << 23) as f32;
 
 /// More inputs could lead a sum beyond 32 bits.
 pub(super) const MOST_INPUTS: usize = i32::MAX as usize / (u8::MAX as usize * i8::MAX as usize);

@@ -129,13 +129,17 @@ impl Block<'_> {
 
 /// Rows of so many elements.
 #[inline(always)]
-fn rows_of<const ROWS: usize>(from: &mut [f32], first: usize, width: usize) -> [&mut [f32]; ROWS] {
+pub(super) fn rows_of<const ROWS: usize>(
+    from: &mut [f32],
+    first: usize,
+    width: usize,
+) -> [&mut [f32]; ROWS] {
     let mut rows = from[first * width..].chunks_exact_mut(width);
     array::from_fn(|_| rows.next().unwrap_or_default())
 }
 
 /// Rows whose sums, for the width of a panel, are in registers.
-fn most_rows<S: Simd>() -> usize {
+pub(super) fn most_rows<S: Simd>() -> usize {
     match S::REGISTER_COUNT {
         ..=16 => 6,
         _ => 12,

@@ -1,11 +1,13 @@
-//! The product of a linear layer on a processor: rows of f32 by a weight that lies in memory in the
-//! order in which it is read, in bf16 or in f32. Weights of bf16 are widened in registers, which is
-//! exact.
+//! Linear layers and attention on a processor. Rows are of f32; a linear layer's weight lies in memory
+//! in the order in which it is read, in bf16, which is widened in registers and exact, in f32, or in
+//! int8, for which rows are quantised as they come.
 //!
-//! An element of the output is the same sum in the same order whatever rows stand beside its own, and
+//! An element of an output is the same sum in the same order whatever rows stand beside its own, and
 //! however many threads there are.
 
 mod ahead;
+mod attention;
+mod exp;
 mod filling;
 mod held;
 mod int8;
@@ -18,6 +20,7 @@ mod tasks;
 mod testing;
 mod tile;
 
+pub use attention::{Attention, Heads};
 pub use int8::{Int8Product, QuantizedRows};
 pub use layout::{ALIGNMENT, Element, Layout, order};
 pub use product::Product;

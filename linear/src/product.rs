@@ -157,7 +157,7 @@ mod tests {
                     }
                     for rows in [1, 2, 3, 4, 5, 6, 7, 13, 24, 49] {
                         let some = run(&layout, &weights, &x[..rows * inputs], 2);
-                        assert_eq!(some, all[..rows * outputs], "{rows} rows of {inputs}");
+                        assert!(some == all[..rows * outputs], "{rows} rows of {inputs}");
                     }
                 }
             }

@@ -12,6 +12,7 @@ mod memory;
 mod model;
 #[cfg(test)]
 mod model_tests;
+mod operators;
 mod ops;
 mod pages;
 mod panels;

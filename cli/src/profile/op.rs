@@ -65,9 +65,11 @@ impl Op {
             }
         };
         let flops = match kind {
-            "Attention" | "GroupQueryAttention" | "attention" | "causal_attention" => {
-                self.attention()
-            }
+            "Attention"
+            | "CausalAttention"
+            | "GroupQueryAttention"
+            | "attention"
+            | "causal_attention" => self.attention(),
             _ if is_product(kind) => {
                 let outputs: f64 = self.outputs.iter().map(Array::elements).sum();
                 2.0 * self.products() * outputs * first.axis_from_the_end(0)

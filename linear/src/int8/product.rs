@@ -5,9 +5,9 @@ use std::ops::Range;
 use pulp::{Simd, WithSimd};
 
 use super::packed::Panel;
-use super::silu::silu;
 use super::{Kind, MOST_OUTPUTS, QuantizedRows, Sums};
 use crate::ahead::Ahead;
+use crate::exp::silu;
 use crate::kernel::with_constant;
 use crate::layout::{Element, Layout};
 use crate::output::Output;
@@ -275,16 +275,16 @@ mod tests {
                 };
                 let memory = Memory::with(&layout, &weight);
                 let weights = memory.get();
-                assert_eq!(run(&layout, weights, &x, 3), expected, "{kind:?}");
+                assert!(run(&layout, weights, &x, 3) == expected, "{kind:?}");
                 for rows in [1, 2, 5, 7, 13, 24, 49] {
                     let some = run(&layout, weights, &x[..rows * inputs], 2);
-                    assert_eq!(some, expected[..rows * outputs], "{kind:?}, {rows} rows");
+                    assert!(some == expected[..rows * outputs], "{kind:?}, {rows} rows");
                 }
                 let scalar = Layout {
                     arch: Arch::Scalar,
                     ..layout
                 };
-                assert_eq!(run(&scalar, weights, &x, 1), expected);
+                assert!(run(&scalar, weights, &x, 1) == expected, "{kind:?}");
             }
         }
     }

@@ -7,7 +7,8 @@ use std::sync::{Mutex, PoisonError};
 
 use pulp::{Arch, Simd, WithSimd};
 
-use super::{Held, Kind, LARGEST, ROUNDING};
+use super::{Held, Kind, LARGEST};
+use crate::exp::ROUNDING;
 use crate::kernel::{Tiles, with_constant};
 use crate::layout::Layout;
 use crate::tasks::Tasks;

@@ -18,8 +18,8 @@ use linear::Named;
 
 use form::SEQUENCES;
 pub(super) use form::{
-    COSINES, Form, INPUT_IDS, KEPT, KEY_POSITIONS, LAST_KEYS, LAST_TOKENS, POSITION_IDS, SINES,
-    STREAM, Span, TOTAL_KEYS, past_names,
+    COSINES, Form, INPUT_IDS, KEPT, KEY_POSITIONS, LAST_TOKENS, POSITION_IDS, SINES, STREAM, Span,
+    past_names,
 };
 
 /// Which tokens a layer computes queries, output projection and MLP for.
@@ -77,10 +77,9 @@ struct Qwen3<'a> {
     config: &'a ModelConfig,
     form: Form,
     outputs: Vec<(Value, Vec<Axis>)>,
-    queries_shape: Value,  // (B, L, H * D)
-    keys_shape: Value,     // (B, L, KV * D)
-    past_shape: Value,     // (B, 1, 1)
-    causal: Option<Value>, // (L, S)
+    queries_shape: Value, // (B, L, H * D)
+    keys_shape: Value,    // (B, L, KV * D)
+    past_shape: Value,    // (B, 1, 1)
 }
 
 impl<'a> Qwen3<'a> {
@@ -94,7 +93,6 @@ impl<'a> Qwen3<'a> {
             queries_shape: shape(2, &[signed(config.query_size())])?,
             keys_shape: shape(2, &[signed(config.key_value_size())])?,
             past_shape: shape(1, &[1, 1])?,
-            causal: None,
             ops,
             weights,
             config,

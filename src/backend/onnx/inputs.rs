@@ -3,8 +3,7 @@
 use ort::value::{DynValue, Tensor, TensorRef};
 
 use super::graph::{
-    COSINES, Form, INPUT_IDS, KEPT, KEY_POSITIONS, LAST_KEYS, LAST_TOKENS, POSITION_IDS, SINES,
-    TOTAL_KEYS, past_names,
+    COSINES, Form, INPUT_IDS, KEPT, KEY_POSITIONS, LAST_TOKENS, POSITION_IDS, SINES, past_names,
 };
 use super::past::Past;
 use super::rope::Rope;
@@ -80,19 +79,6 @@ pub(super) fn inputs<'a>(
                 inputs.push((name.into(), array));
             }
         }
-    }
-    if form.is_grouped() {
-        // Padding is attended to by padding only, so every row may be as long as the longest.
-        let last_keys = vec![width as i32 - 1; rows];
-        inputs.push((
-            LAST_KEYS.into(),
-            Tensor::from_array(([rows], last_keys))?.into(),
-        ));
-        let total: [usize; 0] = [];
-        inputs.push((
-            TOTAL_KEYS.into(),
-            Tensor::from_array((total, vec![width as i32]))?.into(),
-        ));
     }
     Ok(inputs)
 }

@@ -24,21 +24,10 @@ pub(super) struct Library {
     pub(super) environment: Environment,
     pub(super) path: PathBuf,
     pub(super) version: String,
-    minor: Option<u32>,
 }
 
 /// The oldest minor version of 1 that graphs were tried with.
 pub(super) const OLDEST: u32 = 24;
-
-/// The first minor version whose GroupQueryAttention stores no scores on a CPU.
-const BLOCKWISE_ATTENTION: u32 = 28;
-
-impl Library {
-    /// Whether GroupQueryAttention goes through the keys in blocks instead of storing all scores.
-    pub(super) fn has_blockwise_attention(&self) -> bool {
-        self.minor.is_some_and(|minor| minor >= BLOCKWISE_ATTENTION)
-    }
-}
 
 /// What keeps the library from reporting usage.
 const SILENCE: &str = "ORT_DISABLE_TELEMETRY";
@@ -117,7 +106,6 @@ fn open(path: PathBuf) -> Result<Library> {
         environment,
         path,
         version: version(minor, ort::info()),
-        minor,
     })
 }
 

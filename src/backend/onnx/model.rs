@@ -24,7 +24,7 @@ use crate::config::ModelConfig;
 use crate::dtype::Dtype;
 use crate::error::Result;
 
-pub(super) use route::{PIECE, Route};
+pub(super) use route::Route;
 use runner::Runner;
 
 /// A model's sessions and what each of their runs needs.
@@ -79,7 +79,7 @@ impl Model {
     fn new(maker: Maker<'_>, sessions: Sessions) -> Result<Self> {
         let config = maker.config;
         Ok(Self {
-            no_past: Past::with_room(config, 0)?,
+            no_past: Past::empty(config),
             nothing: past::nothing(config)?,
             prefixes: PrefixCache::new(0, Past::token_bytes(config)),
             work: Work::default(),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::graph::Form;
 use super::library;
 use super::maker::Maker;
-use super::model::{Model, PIECE, Route};
+use super::model::{Model, Route};
 use super::providers::Provider;
 use super::threads::Threads;
 use super::weights::FloatWeights;
@@ -45,6 +45,21 @@ fn load(dir: &Path) -> (ModelConfig, Model) {
     };
     let model = Model::shared(maker, weights).unwrap();
     (config, model)
+}
+
+/// As an accelerator has it, but on the processor.
+fn load_whole(dir: &Path) -> Model {
+    let config = ModelConfig::from_file(&dir.join("config.json")).unwrap();
+    let checkpoint = Checkpoint::open(dir, &config).unwrap();
+    let options = Options::default();
+    let maker = Maker {
+        library: library::load(None).unwrap(),
+        config: &config,
+        provider: &Provider::new(ExecutionProvider::Cpu, Dtype::F32, &options),
+        threads: &Threads::of(&options).unwrap(),
+    };
+    let mut weights = FloatWeights::own(&checkpoint, Dtype::F32).unwrap();
+    Model::whole(maker, &mut weights).unwrap()
 }
 
 fn load_int8(dir: &Path) -> (ModelConfig, Model) {
@@ -124,10 +139,10 @@ fn a_batch_after_its_shared_prefix_equals_one_pass() {
 }
 
 #[test]
-fn attention_that_stores_no_scores_equals_the_standard_operators() {
+fn the_form_for_long_sequences_equals_the_one_for_short_ones() {
     for dir in models() {
         let (config, mut model) = load(&dir);
-        for lengths in [&[1][..], &[7, 3, 7], &[300, 12, 299]] {
+        for lengths in [&[1][..], &[7, 3, 7], &[300, 12, 299], &[1101]] {
             let batch = batch(&config, 0, lengths);
             let short = model.run_at_once(&batch).unwrap();
             let long = model.run_form(Form::Long, &batch).unwrap();
@@ -137,26 +152,28 @@ fn attention_that_stores_no_scores_equals_the_standard_operators() {
 }
 
 #[test]
-fn a_sequence_in_pieces_equals_one_pass() {
+fn our_own_attention_equals_the_standard_operator() {
     for dir in models() {
-        let (config, mut model) = load(&dir);
-        let batch = batch(&config, 0, &[PIECE + 1, 3, 2 * PIECE, 2 * PIECE + 77]);
-        let whole = model.run_at_once(&batch).unwrap();
-        let pieces = model.run_in_pieces(&batch).unwrap();
-        assert_same(&whole, &pieces, &format!("{}", dir.display()));
+        let (config, mut own) = load(&dir);
+        let mut standard = load_whole(&dir);
+        for lengths in [&[1][..], &[7, 3, 7], &[300, 12, 299]] {
+            let batch = batch(&config, 0, lengths);
+            let [own, standard] = [&mut own, &mut standard].map(|model| model.run(&batch).unwrap());
+            assert_same(&own, &standard, &format!("{}, {lengths:?}", dir.display()));
+        }
     }
 }
 
 #[test]
-fn int8_in_pieces_and_behind_a_kept_prefix_equals_one_pass() {
+fn int8_behind_a_kept_prefix_and_at_any_length_equals_one_pass() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     for dir in ["models/tiny", "tests/fixtures/parity/gqa-8-4-five-layers"] {
         let (config, model) = load_int8(&root.join(dir));
         let mut model = model.keeping(1 << 30);
-        let long = batch(&config, 0, &[PIECE + 1, 2 * PIECE + 77]);
-        let whole = model.run_at_once(&long).unwrap();
-        let pieces = model.run_in_pieces(&long).unwrap();
-        assert_within(&whole, &pieces, f32::INFINITY, dir);
+        let long = batch(&config, 0, &[513, 1101]);
+        let short = model.run_at_once(&long).unwrap();
+        let other = model.run_form(Form::Long, &long).unwrap();
+        assert_within(&short, &other, f32::INFINITY, dir);
 
         let queries = batch(&config, 20, &[21, 30, 28]).with_prefix(20);
         let first = model.run(&queries).unwrap();

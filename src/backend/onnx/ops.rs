@@ -4,18 +4,17 @@ mod attention;
 mod linear;
 mod outlet;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Debug;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ort::Result;
 use ort::editor::{Graph, Model, Node, ONNX_DOMAIN, Opset};
 use ort::memory::Allocator;
 use ort::operator::Attribute;
-use ort::value::{DynTensor, Outlet, PrimitiveTensorElementType, Shape, Tensor};
+use ort::value::{DynTensor, Outlet, Tensor};
 
 use super::array::StoredArray;
-use super::panels;
+use super::operators;
 
 pub(super) use attention::Attending;
 pub(super) use outlet::{Axis, outlet};
@@ -26,8 +25,8 @@ const OPSET: u32 = 23;
 /// ONNX Runtime's own operators.
 const CONTRIB: &str = "com.microsoft";
 
-/// The operators that graphs are of; the last only where linear layers are our own.
-const DOMAINS: [(&str, u32); 3] = [(ONNX_DOMAIN, OPSET), (CONTRIB, 1), (panels::DOMAIN, 1)];
+/// The operators that graphs are of; the last only where some are our own.
+const DOMAINS: [(&str, u32); 3] = [(ONNX_DOMAIN, OPSET), (CONTRIB, 1), (operators::DOMAIN, 1)];
 
 /// Smaller initializers must be copied into the graph, where shape inference reads them.
 const SMALLEST_SHARED: usize = 128;
@@ -53,8 +52,8 @@ pub(super) struct Ops {
     nodes: usize,
     scope: String,
     weights: BTreeMap<Value, Arc<StoredArray>>,
-    panels: Vec<panels::Group>,
-    scalars: BTreeSet<&'static str>,
+    groups: Vec<operators::Group>,
+    own_operators: bool,
 }
 
 /// A finished model and what its sessions must be given in each run.
@@ -63,7 +62,9 @@ pub(super) struct Built {
     /// Inputs that are always the same.
     pub(super) weights: BTreeMap<Value, Arc<StoredArray>>,
     /// What its linear layers of our own multiply by.
-    pub(super) panels: Vec<panels::Group>,
+    pub(super) groups: Vec<operators::Group>,
+    /// Whether some of its operators are our own.
+    pub(super) own_operators: bool,
     /// The names of what it gives.
     pub(super) outputs: Vec<Value>,
 }
@@ -93,8 +94,8 @@ impl Ops {
             nodes: 0,
             scope: String::new(),
             weights: BTreeMap::new(),
-            panels: Vec::new(),
-            scalars: BTreeSet::new(),
+            groups: Vec::new(),
+            own_operators: false,
         })
     }
 
@@ -112,17 +113,17 @@ impl Ops {
         let names = outputs.iter().map(|output| output.name().to_owned());
         let names = names.collect();
         self.graph.set_outputs(outputs)?;
-        let own = !self.panels.is_empty();
         let domains = DOMAINS
             .iter()
-            .filter(|(domain, _)| own || *domain != panels::DOMAIN);
+            .filter(|(domain, _)| self.own_operators || *domain != operators::DOMAIN);
         let opsets = domains.map(|(domain, version)| Opset::new(*domain, *version));
         let mut model = Model::new(opsets.collect::<Result<Vec<_>>>()?)?;
         model.set_graph(self.graph)?;
         Ok(Built {
             model,
             weights: self.weights,
-            panels: self.panels,
+            groups: self.groups,
+            own_operators: self.own_operators,
             outputs: names,
         })
     }
@@ -251,24 +252,9 @@ impl Ops {
         self.mul(&rows, &scales)
     }
 
-    /// The first of `x` along its first axis, which goes.
-    pub(super) fn first(&mut self, x: &str) -> Result<Value> {
-        let first = self.scalar("first", 0i64)?;
-        self.gather(x, &first)
-    }
-
     /// Where `a <= b`, as booleans.
     pub(super) fn less_or_equal(&mut self, a: &str, b: &str) -> Result<Value> {
         self.node("LessOrEqual", &[a, b], vec![])
-    }
-
-    /// The length of an axis, `(1)`.
-    fn axis(&mut self, x: &str, axis: i64) -> Result<Value> {
-        let attributes = vec![
-            Attribute::new("start", axis)?,
-            Attribute::new("end", axis + 1)?,
-        ];
-        self.node("Shape", &[x], attributes)
     }
 
     fn constant(&mut self, values: &[i64]) -> Result<Value> {
@@ -277,20 +263,6 @@ impl Ops {
         let name = self.fresh("constant");
         self.graph.add_initializer(&name, tensor, false)?;
         Ok(name)
-    }
-
-    /// A number that is in the graph once.
-    fn scalar<T: PrimitiveTensorElementType + Debug + Copy>(
-        &mut self,
-        name: &'static str,
-        value: T,
-    ) -> Result<Value> {
-        if self.scalars.insert(name) {
-            let mut tensor = Tensor::<T>::new(&Allocator::default(), Shape::empty(0))?;
-            tensor.extract_tensor_mut().1.fill(value);
-            self.graph.add_initializer(name, tensor, false)?;
-        }
-        Ok(name.to_owned())
     }
 
     fn node(&mut self, op: &str, inputs: &[&str], attributes: Vec<Attribute>) -> Result<Value> {
@@ -318,6 +290,7 @@ impl Ops {
         outputs: &[&str],
         attributes: Vec<Attribute>,
     ) -> Result<()> {
+        self.own_operators |= domain == operators::DOMAIN;
         let node = Node::new(op, domain, outputs[0], inputs, outputs, attributes)?;
         self.graph.add_node(node)
     }

@@ -1,10 +1,9 @@
-//! Linear layers on the processor, by operators of our own. ONNX Runtime multiplies f32 by f32: of a
+//! The weights of linear layers on the processor, which operators of our own multiply by. ONNX Runtime multiplies f32 by f32: of a
 //! checkpoint in bf16 it must be given twice the bytes, and a second copy of them if it is to read them
 //! in the order that suits it, as it makes of int8 at each load. Here weights lie in such an order from
 //! the first, in the type that the checkpoint has them in or in int8.
 
 mod filling;
-mod operator;
 
 use std::sync::Arc;
 
@@ -15,7 +14,6 @@ use super::{failed, pages};
 use crate::error::Result;
 
 pub(super) use filling::{fill, layout, put};
-pub(super) use operator::{DOMAIN, GATED, Group, WEIGHTS, domain};
 
 /// A linear layer's weight `(out, in)`, laid out for the product.
 pub(super) struct Panels {
@@ -53,15 +51,6 @@ impl Panels {
 
     pub(super) fn layout(&self) -> &Layout {
         &self.layout
-    }
-
-    /// The operator that multiplies by it.
-    pub(super) fn operator(&self) -> &'static str {
-        match self.layout.element() {
-            Element::Bf16 => operator::BY_BF16,
-            Element::F32 => operator::BY_F32,
-            Element::Int8 => operator::BY_INT8,
-        }
     }
 
     /// Whether its products can gate those of the other at once.

@@ -21,20 +21,13 @@ pub(super) struct Past {
 }
 
 impl Past {
-    /// Of no token, with room for so many.
-    pub(super) fn with_room(config: &ModelConfig, tokens: usize) -> Result<Self> {
-        let elements = tokens.saturating_mul(config.key_value_size());
-        let array = || {
-            let mut array = Vec::new();
-            let reserved = array.try_reserve_exact(elements);
-            reserved.map_err(|error| failed("allocate", error))?;
-            Ok(array)
-        };
-        let layers = (0..config.num_hidden_layers()).map(|_| Ok([array()?, array()?]));
-        Ok(Self {
+    /// Of no token.
+    pub(super) fn empty(config: &ModelConfig) -> Self {
+        let layers = (0..config.num_hidden_layers()).map(|_| Default::default());
+        Self {
             tokens: 0,
-            layers: layers.collect::<Result<_>>()?,
-        })
+            layers: layers.collect(),
+        }
     }
 
     /// Of so many tokens, each layer's keys and then its values.
@@ -51,16 +44,6 @@ impl Past {
             layers.push([copied(keys)?, copied(values)?]);
         }
         Ok(Self { tokens, layers })
-    }
-
-    /// Goes on with what comes after it.
-    pub(super) fn extend(&mut self, after: &Self) {
-        self.tokens += after.tokens;
-        for (all, more) in self.layers.iter_mut().zip(&after.layers) {
-            for (all, more) in all.iter_mut().zip(more) {
-                all.extend_from_slice(more);
-            }
-        }
     }
 
     pub(super) fn tokens(&self) -> usize {

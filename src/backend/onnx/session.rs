@@ -16,8 +16,8 @@ use ort::session::{
 use super::array::StoredArray;
 use super::failed;
 use super::library::Library;
+use super::operators;
 use super::ops::{self, Built};
-use super::panels;
 use super::providers::Provider;
 use super::threads::{Threads, Waiting};
 use crate::error::Result;
@@ -47,16 +47,16 @@ impl Session {
         let Built {
             model,
             weights,
-            panels,
+            groups,
+            own_operators,
             outputs,
         } = built;
-        let own_operators = !panels.is_empty();
         let options = || -> ort::Result<_> {
             let keep = run_options(Freed::Kept)?.with_outputs(selected(&outputs));
             let give_back = run_options(Freed::GivenBack)?.with_outputs(selected(&outputs));
             let options = self::options(library, provider, threads)?;
             let options = match own_operators {
-                true => options.with_operators(panels::domain(panels, threads.count)?)?,
+                true => options.with_operators(operators::domain(groups, threads.count)?)?,
                 false => options,
             };
             Ok((options, keep, give_back))

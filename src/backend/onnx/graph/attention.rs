@@ -3,8 +3,8 @@
 use super::super::ops::Axis::{Any, Of};
 use super::super::ops::{Attending, Value};
 use super::{
-    COSINES, KEPT, KEY_POSITIONS, LAST_KEYS, LAST_TOKENS, POSITION_IDS, Qwen3, Rows, SINES,
-    TOTAL_KEYS, past_names, signed,
+    COSINES, Form, KEPT, KEY_POSITIONS, LAST_TOKENS, POSITION_IDS, Qwen3, Rows, SINES, past_names,
+    signed,
 };
 use crate::error::Result;
 
@@ -72,25 +72,9 @@ impl Qwen3<'_> {
         Ok(all)
     }
 
-    /// Which keys each token may attend to, `(L, S)`; none where the operator is told that it is
-    /// causal, which it would be from the first key on.
-    fn causal(&mut self) -> Result<Option<Value>> {
-        if self.form.has_past() && self.causal.is_none() {
-            let causal = self.add(|ops| {
-                let positions = ops.first(POSITION_IDS)?;
-                let positions = ops.unsqueeze(&positions, &[1])?; // (L, 1)
-                ops.less_or_equal(KEY_POSITIONS, &positions)
-            })?;
-            self.causal = Some(causal);
-        }
-        Ok(self.causal.clone())
-    }
-
     /// Queries `(T, H * D)` to `(B, L, H * D)`.
     fn attention_of_all(&mut self, queries: &str, keys_and_values: [&str; 2]) -> Result<Value> {
-        let causal = self.causal()?;
         let (heads, shape, form) = (self.heads(), self.queries_shape.clone(), self.form);
-        let columns = signed(self.config.query_size());
         self.add(|ops| {
             let queries = ops.reshape_to(queries, &shape)?;
             let queries = ops.rope(&queries, [COSINES, SINES], POSITION_IDS, heads[0])?;
@@ -99,9 +83,9 @@ impl Qwen3<'_> {
                 keys_and_values,
                 heads,
             };
-            match form.is_grouped() {
-                true => ops.grouped(&attending, columns, [LAST_KEYS, TOTAL_KEYS]),
-                false => ops.attention(&attending, causal.as_deref()),
+            match form {
+                Form::Short | Form::Long => ops.causal_attention(&attending),
+                Form::Whole => ops.attention(&attending, None),
             }
         })
     }

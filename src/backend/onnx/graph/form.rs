@@ -20,10 +20,6 @@ pub(in crate::backend::onnx) const POSITION_IDS: &str = "position_ids";
 pub(in crate::backend::onnx) const KEPT: &str = "kept";
 /// Place of each key, the past's first `(S)`.
 pub(in crate::backend::onnx) const KEY_POSITIONS: &str = "key_positions";
-/// The last key's place in each sequence, as GroupQueryAttention asks for it `(B)`.
-pub(in crate::backend::onnx) const LAST_KEYS: &str = "last_keys";
-/// Keys of a sequence, as GroupQueryAttention asks for it `()`.
-pub(in crate::backend::onnx) const TOTAL_KEYS: &str = "total_keys";
 /// Where each sequence's last token stands among the T, as `(B)`.
 pub(in crate::backend::onnx) const LAST_TOKENS: &str = "last_tokens";
 /// Cosines of each position's angles `(positions, D / 2)`.
@@ -69,9 +65,9 @@ impl Span {
 /// What a graph is for. The forms share their weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::backend::onnx) enum Form {
-    /// Sequences up to a few hundred tokens, after a past. Attention stores its scores.
+    /// Sequences up to a few hundred tokens, after a past, on the processor.
     Short,
-    /// Longer sequences, without a past. Attention stores no scores, if ONNX Runtime is new enough.
+    /// Longer sequences, without a past, on the processor.
     Long,
     /// Any batch, without a past, by a session that owns its weights. Attention stores its scores.
     Whole,
@@ -99,14 +95,9 @@ impl Form {
         }
     }
 
-    /// Whether attention stores no scores, if ONNX Runtime is new enough.
-    pub(in crate::backend::onnx) fn is_grouped(self) -> bool {
-        self == Self::Long
-    }
-
     /// What the graph reads, its weights apart.
     pub(super) fn inputs(self, config: &ModelConfig, span: &Span) -> Vec<Outlet> {
-        use TensorElementType::{Float32, Int32, Int64};
+        use TensorElementType::{Float32, Int64};
         let table = [Any, Of(signed(config.head_dim() / 2))];
         let first = match span.whole {
             true => outlet(INPUT_IDS, Int64, &[self.tokens()]),
@@ -131,10 +122,6 @@ impl Form {
             let pasts = span.layers.clone().flat_map(past_names);
             inputs.extend(pasts.map(|name| outlet(&name, Float32, &shape)));
             inputs.push(outlet(KEPT, Int64, &[Of(2)]));
-        }
-        if self.is_grouped() {
-            inputs.push(outlet(LAST_KEYS, Int32, &[SEQUENCES]));
-            inputs.push(outlet(TOTAL_KEYS, Int32, &[]));
         }
         inputs
     }

@@ -64,12 +64,12 @@ impl Qwen3<'_> {
         x: &str,
         weights: &[Named],
     ) -> Result<[Value; OUTPUTS]> {
-        let operator = match weights.first() {
-            Some(Named::Panels(panels)) => panels.operator(),
-            _ => "",
+        let element = match weights.first() {
+            Some(Named::Panels(panels)) => Some(panels.layout().element()),
+            _ => None,
         };
         let panels = weights.iter().filter_map(|weight| match weight {
-            Named::Panels(panels) => (panels.operator() == operator).then_some(panels),
+            Named::Panels(panels) => (Some(panels.layout().element()) == element).then_some(panels),
             _ => None,
         });
         if let Ok(panels) = <[_; OUTPUTS]>::try_from(panels.collect::<Vec<_>>()) {

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::super::graph::Form;
 use super::super::past::{self, Past};
-use super::{Model, PIECE, Route};
+use super::{Model, Route};
 use crate::backend::HiddenRows;
 use crate::batch::TokenBatch;
 use crate::error::Result;
@@ -16,7 +16,6 @@ impl Model {
             Route::Short { shared: 0 } => self.run_at_once(batch),
             Route::Short { shared } => self.run_short(batch, shared),
             Route::Long => self.run_form(Form::Long, batch),
-            Route::Pieces => self.run_in_pieces(batch),
             Route::Whole => self.run_form(Form::Whole, batch),
         }?;
         if let Some(finish) = &self.finish {
@@ -61,30 +60,7 @@ impl Model {
         }
     }
 
-    /// Runs each sequence by itself, a piece of it at a time after those before.
-    pub(in crate::backend::onnx) fn run_in_pieces(
-        &mut self,
-        batch: &TokenBatch,
-    ) -> Result<HiddenRows> {
-        let mut data = Vec::new();
-        for row in 0..batch.rows() {
-            let mut rest = batch.part(row..row + 1);
-            let mut past = Past::with_room(&self.config, rest.width())?;
-            while rest.width() > PIECE {
-                let (piece, after) = rest.split_at(PIECE);
-                let (_, more) = self.run_short_after(Some(&past), &piece, PIECE)?;
-                past.extend(&more);
-                rest = after;
-            }
-            data.extend(self.run_short_after(Some(&past), &rest, 0)?.0.data);
-        }
-        Ok(HiddenRows {
-            data,
-            hidden: self.config.hidden_size(),
-        })
-    }
-
-    /// Runs a batch by the standard operator, without a past.
+    /// Runs a batch by the form for short sequences, without a past.
     pub(in crate::backend::onnx) fn run_at_once(
         &mut self,
         batch: &TokenBatch,
@@ -92,8 +68,7 @@ impl Model {
         Ok(self.run_short_after(None, batch, 0)?.0)
     }
 
-    /// Runs a batch by the standard operator, whose sequences go on after `past`; its rows, and the
-    /// past that the first `kept` tokens of its first sequence are to others.
+    /// Runs a batch by the form for short sequences, which go on after `past`; its rows, and the past that the first `kept` tokens of its first sequence are to others.
     fn run_short_after(
         &mut self,
         past: Option<&Past>,

@@ -3,7 +3,8 @@
 use ort::Result;
 use ort::operator::Attribute;
 
-use super::{CONTRIB, Ops, Value};
+use super::super::operators;
+use super::{Ops, Value};
 
 /// What attention reads: queries `(B, L, H * D)`, keys and values `(B, L, KV * D)`.
 pub(in crate::backend::onnx) struct Attending<'a> {
@@ -19,7 +20,7 @@ impl Attending<'_> {
         let [heads, kv_heads] = self.heads;
         Ok(vec![
             Attribute::new(queries, heads)?,
-            Attribute::new("kv_num_heads", kv_heads)?,
+            Attribute::new(operators::KEY_VALUE_HEADS, kv_heads)?,
         ])
     }
 }
@@ -55,41 +56,15 @@ impl Ops {
         self.node("Attention", &inputs, attributes)
     }
 
-    /// As [`attention`](Self::attention), causal and without a past, by ONNX Runtime's own operator,
-    /// which goes through the keys in blocks and stores no scores; `columns` are H * D.
-    pub(in crate::backend::onnx) fn grouped(
+    /// As [`attention`](Self::attention), causal, by our own operator, which stores no scores. Keys and
+    /// values `(B, S, KV * D)` may be of more tokens than the queries, which are the last then.
+    pub(in crate::backend::onnx) fn causal_attention(
         &mut self,
         attending: &Attending<'_>,
-        columns: i64,
-        [last_keys, total_keys]: [&str; 2],
     ) -> Result<Value> {
         let [keys, values] = attending.keys_and_values;
-        let inputs = [
-            attending.queries,
-            keys,
-            values,
-            "",
-            "",
-            last_keys,
-            total_keys,
-        ];
-        let attributes = attending.attributes("num_heads")?;
-        let output = self.fresh("GroupQueryAttention");
-        // Keys and values (B, KV, L, D) to come. Without them it would store scores.
-        let [keys, values] = [self.fresh("keys"), self.fresh("values")];
-        let outputs = [&*output, &keys, &values];
-        self.push(
-            CONTRIB,
-            "GroupQueryAttention",
-            &inputs,
-            &outputs,
-            attributes,
-        )?;
-        // ONNX Runtime frees an array after the last that reads it, and one that nobody reads, after
-        // the run: those of all layers. So both tell the output's shape, which it has anyway.
-        let (sequences, tokens) = (self.axis(&keys, 0)?, self.axis(&values, 2)?);
-        let columns = self.constant(&[columns])?;
-        let shape = self.concat(&[&sequences, &tokens, &columns], 0)?;
-        self.reshape_to(&output, &shape)
+        let attributes = attending.attributes(operators::HEADS)?;
+        let inputs = [attending.queries, keys, values];
+        self.node_in(operators::DOMAIN, operators::CAUSAL, &inputs, attributes)
     }
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use ort::Result;
 use ort::operator::Attribute;
 
-use super::super::panels::{self, Panels};
+use super::super::operators;
+use super::super::panels::Panels;
 use super::{CONTRIB, FLOAT16, Ops, Value};
 
 impl Ops {
@@ -16,7 +17,9 @@ impl Ops {
         weights: [&Arc<Panels>; OUTPUTS],
         x: &str,
     ) -> Result<[Value; OUTPUTS]> {
-        let operator = weights.first().map_or("", |weight| weight.operator());
+        let operator = weights
+            .first()
+            .map_or("", |weight| operators::product(weight.layout().element()));
         let outputs = [(); OUTPUTS].map(|()| self.fresh(operator));
         self.push_linear(operator, &weights, x, &outputs)?;
         Ok(outputs)
@@ -28,8 +31,8 @@ impl Ops {
         weights: [&Arc<Panels>; 2],
         x: &str,
     ) -> Result<Value> {
-        let output = self.fresh(panels::GATED);
-        self.push_linear(panels::GATED, &weights, x, std::slice::from_ref(&output))?;
+        let output = self.fresh(operators::GATED);
+        self.push_linear(operators::GATED, &weights, x, std::slice::from_ref(&output))?;
         Ok(output)
     }
 
@@ -40,12 +43,12 @@ impl Ops {
         x: &str,
         outputs: &[Value],
     ) -> Result<()> {
-        let index = self.panels.len() as i64;
-        let attributes = vec![Attribute::new(panels::WEIGHTS, index)?];
+        let index = self.groups.len() as i64;
+        let attributes = vec![Attribute::new(operators::WEIGHTS, index)?];
         let weights = weights.iter().map(|&weight| Arc::clone(weight));
-        self.panels.push(weights.collect());
+        self.groups.push(weights.collect());
         let outputs: Vec<&str> = outputs.iter().map(String::as_str).collect();
-        self.push(panels::DOMAIN, operator, &[x], &outputs, attributes)
+        self.push(operators::DOMAIN, operator, &[x], &outputs, attributes)
     }
 
     /// A linear layer `(out, in)` of rows `(T, in)` to columns `(out, T)`, by ONNX Runtime, which

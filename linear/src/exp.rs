@@ -1,6 +1,9 @@
-//! The activation of the gate.
+//! The exponential function, and what is made of it: without branches, so that a loop of them is one of
+//! vectors.
 
-use super::ROUNDING;
+/// Beyond this a float's last bit is worth 1: its lower bits are the integer that was added, the even
+/// one of two that are as near.
+pub(super) const ROUNDING: f32 = 1.5 * (1 << 23) as f32;
 
 /// Beyond these `exp` is nearly infinite or nearly zero in f32.
 const MOST: f32 = 88.0;
@@ -19,15 +22,15 @@ const TERMS: [f32; 6] = [
     0.5,
 ];
 
-/// `x * sigmoid(x)`, NaN of NaN. No branches, so that a loop of it is one of vectors.
+/// `x * sigmoid(x)`, NaN of NaN.
 #[inline(always)]
 pub(super) fn silu(x: f32) -> f32 {
     x / (1.0 + exp(-x))
 }
 
-/// To a few units of the last place.
+/// To a few units of the last place; NaN of NaN, and nearly zero of what is far below it.
 #[inline(always)]
-fn exp(x: f32) -> f32 {
+pub(super) fn exp(x: f32) -> f32 {
     let x = x.clamp(LEAST, MOST);
     let rounded = x * std::f32::consts::LOG2_E + ROUNDING;
     let twos = rounded - ROUNDING;

@@ -1,8 +1,8 @@
-//! The products as operators of ONNX Runtime's graphs.
+//! Products of linear layers.
 
 use std::sync::Arc;
 
-use linear::{Element, Int8Product, Product, QuantizedRows, Tasks};
+use ::linear::{Element, Int8Product, Product, QuantizedRows};
 use ort::operator::{
     ComputeContext, Kernel, KernelContext, Operator, OperatorDomain, OperatorInput, OperatorOutput,
     ShapeInferenceContext,
@@ -10,16 +10,14 @@ use ort::operator::{
 use ort::value::{TensorElementType, ValueType};
 use ort::{Error, Result};
 
-use super::Panels;
-
-/// The domain of our own operators.
-pub(in crate::backend::onnx) const DOMAIN: &str = "qwen3";
+use super::{Group, is_known, missing, run};
+use crate::backend::onnx::panels::Panels;
 
 /// Rows `(T, in)` to rows `(T, out)` in f32 for each of some weights, in bf16, in f32 or in int8: a
 /// profile tells them apart.
-pub(super) const BY_BF16: &str = "MatMulBf16";
-pub(super) const BY_F32: &str = "MatMulF32";
-pub(super) const BY_INT8: &str = "MatMulInt8";
+const BY_BF16: &str = "MatMulBf16";
+const BY_F32: &str = "MatMulF32";
+const BY_INT8: &str = "MatMulInt8";
 
 /// Rows `(T, in)` to rows `(T, out)`, `silu(gate) * up` of the products by two weights in int8.
 pub(in crate::backend::onnx) const GATED: &str = "MatMulSwiGluInt8";
@@ -27,11 +25,18 @@ pub(in crate::backend::onnx) const GATED: &str = "MatMulSwiGluInt8";
 /// The attribute that says which of a session's weights it is by.
 pub(in crate::backend::onnx) const WEIGHTS: &str = "weights";
 
-/// Weights of one kind that one node multiplies the same rows by.
-pub(in crate::backend::onnx) type Group = Vec<Arc<Panels>>;
+/// The operator that multiplies by weights of this type.
+pub(in crate::backend::onnx) fn product(element: Element) -> &'static str {
+    match element {
+        Element::Bf16 => BY_BF16,
+        Element::F32 => BY_F32,
+        Element::Int8 => BY_INT8,
+    }
+}
 
-/// The operators of a session which has these weights and so many threads.
-pub(in crate::backend::onnx) fn domain(
+/// The domain with these operators.
+pub(super) fn add(
+    domain: OperatorDomain,
     groups: Vec<Group>,
     threads: usize,
 ) -> Result<OperatorDomain> {
@@ -41,7 +46,7 @@ pub(in crate::backend::onnx) fn domain(
         groups: Arc::clone(&groups),
         threads,
     };
-    OperatorDomain::new(DOMAIN)?
+    domain
         .add(linear(BY_BF16))?
         .add(linear(BY_F32))?
         .add(linear(BY_INT8))?
@@ -100,19 +105,13 @@ impl Operator for Linear {
         let group = self.group(context.attr(WEIGHTS)?)?;
         let mut inputs = context.inputs();
         for (output, weight) in self.of_outputs(group).iter().enumerate() {
-            let Some(ValueType::Tensor {
-                shape,
-                dimension_symbols,
-                ..
-            }) = inputs.first_mut()
-            else {
+            if !inputs.first().is_some_and(is_known) {
                 return Ok(());
-            };
-            let mut axes = shape.iter().zip(dimension_symbols.iter());
-            let is_known = axes.all(|(n, name)| *n > 0 || !name.is_empty());
-            // One of no axes is of unknown ones.
-            if let (true, Some(columns)) = (is_known, shape.last_mut()) {
-                *columns = weight.layout.outputs() as i64;
+            }
+            if let Some(ValueType::Tensor { shape, .. }) = inputs.first_mut()
+                && let Some(columns) = shape.last_mut()
+            {
+                *columns = weight.layout().outputs() as i64;
                 context.set_output(output, &inputs[0])?;
             }
         }
@@ -138,7 +137,7 @@ impl Kernel for LinearKernel {
         let outputs = outputs.map(|(output, weight)| {
             let mut shape = shape.to_vec();
             if let Some(columns) = shape.last_mut() {
-                *columns = weight.layout.outputs() as i64;
+                *columns = weight.layout().outputs() as i64;
             }
             context.output(output, shape)?.ok_or_else(missing)
         });
@@ -152,21 +151,21 @@ impl Kernel for LinearKernel {
 impl LinearKernel {
     fn multiply(&self, context: &ComputeContext, x: &[f32], to: Vec<&mut [f32]>) -> Result<()> {
         let first = self.weights.first().ok_or_else(missing)?;
-        if first.layout.element() != Element::Int8 {
+        if first.layout().element() != Element::Int8 {
             let products = self.weights.iter().zip(to).map(|(weight, to)| {
-                let product = Product::new(&weight.layout, weight.bytes(), x, to, self.threads);
+                let product = Product::new(weight.layout(), weight.bytes(), x, to, self.threads);
                 product.map_err(Error::new)
             });
             return run(context, &products.collect::<Result<Vec<_>>>()?);
         }
-        let inputs = first.layout.inputs().max(1);
-        let mut rows = QuantizedRows::new(&first.layout, x.len() / inputs);
+        let inputs = first.layout().inputs().max(1);
+        let mut rows = QuantizedRows::new(first.layout(), x.len() / inputs);
         run(context, &[rows.quantize(x).map_err(Error::new)?])?;
         let products = match (&*self.weights, self.gated) {
             ([gate, up], true) => {
                 let weights = [gate.bytes(), up.bytes()];
                 let gated = |to| {
-                    let layout = &gate.layout;
+                    let layout = gate.layout();
                     let product = Int8Product::gated(layout, weights, &rows, to, self.threads);
                     product.map_err(Error::new)
                 };
@@ -174,7 +173,7 @@ impl LinearKernel {
             }
             (weights, _) => {
                 let products = weights.iter().zip(to).map(|(weight, to)| {
-                    let (layout, weight) = (&weight.layout, weight.bytes());
+                    let (layout, weight) = (weight.layout(), weight.bytes());
                     let product = Int8Product::new(layout, weight, &rows, to, self.threads);
                     product.map_err(Error::new)
                 });
@@ -183,21 +182,4 @@ impl LinearKernel {
         };
         run(context, &products?)
     }
-}
-
-fn missing() -> Error {
-    Error::new("expected an input and outputs")
-}
-
-/// Runs all tasks of some work by the session's threads.
-fn run(context: &ComputeContext, work: &[impl Tasks]) -> Result<()> {
-    let tasks = work.iter().map(Tasks::tasks).sum();
-    context.par_for(tasks, 0, |mut task| {
-        for work in work {
-            match work.tasks() {
-                tasks if task >= tasks => task -= tasks,
-                _ => return work.run(task),
-            }
-        }
-    })
 }
