@@ -95,8 +95,8 @@ check_processor() {
 }
 
 run_tests() {
-    say "testing the products of linear layers for $target"
-    /usr/bin/cargo test --manifest-path "$root/Cargo.toml" --locked --package linear --lib \
+    say "testing linear layers and attention for $target"
+    /usr/bin/cargo test --manifest-path "$root/Cargo.toml" --locked --package kernels --lib \
         --target "$target"
     say "testing the ONNX Runtime backend for $target"
     # Those that compute: files, texts and queues are alike on every processor. An emulator is too

@@ -5,7 +5,7 @@ mod linear;
 
 use std::sync::Arc;
 
-use ::linear::Tasks;
+use kernels::Tasks;
 use ort::operator::{ComputeContext, OperatorDomain};
 use ort::value::ValueType;
 use ort::{Error, Result};

@@ -7,7 +7,7 @@ mod filling;
 
 use std::sync::Arc;
 
-use linear::{Element, Layout};
+use kernels::{Element, Layout};
 use memmap2::Mmap;
 
 use super::{failed, pages};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use linear::{Element, Layout};
+use kernels::{Element, Layout};
 use ort::value::{Tensor, TensorElementType};
 
 use super::failed;

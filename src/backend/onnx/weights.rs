@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytemuck::cast_slice_mut;
 use half::{bf16, f16};
-use linear::Layout;
+use kernels::Layout;
 use memmap2::Mmap;
 use ort::value::{PrimitiveTensorElementType, Tensor, TensorElementType};
 

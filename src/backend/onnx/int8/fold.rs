@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use linear::Element;
+use kernels::Element;
 use ort::value::Tensor as Array;
 
 use super::matrix::{Matrix, array, quantize_row};

@@ -19,7 +19,7 @@ const VERSION: &str = "3";
 
 /// What else the file depends on: its format, and the order in which this processor reads weights.
 fn kind() -> String {
-    format!("{VERSION} {}", linear::order())
+    format!("{VERSION} {}", kernels::order())
 }
 
 /// The key of a checkpoint, as hexadecimal digits.

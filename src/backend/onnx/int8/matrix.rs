@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use linear::{Element, Layout};
+use kernels::{Element, Layout};
 use ort::value::{PrimitiveTensorElementType, Tensor as Array};
 
 use super::rotation::Rotation;

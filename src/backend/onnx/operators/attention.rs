@@ -1,6 +1,6 @@
 //! Causal attention that stores the scores of a few tokens at a time.
 
-use ::linear::{Attention, Heads};
+use kernels::{Attention, Heads};
 use ort::operator::{
     ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput,
     ShapeInferenceContext,

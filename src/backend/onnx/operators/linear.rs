@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ::linear::{Element, Int8Product, Product, QuantizedRows};
+use kernels::{Element, Int8Product, Product, QuantizedRows};
 use ort::operator::{
     ComputeContext, Kernel, KernelContext, Operator, OperatorDomain, OperatorInput, OperatorOutput,
     ShapeInferenceContext,

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::{Mutex, PoisonError};
 
 use bytemuck::cast_slice_mut;
-use linear::{Element, Layout};
+use kernels::{Element, Layout};
 
 use crate::backend::side_by_side;
 use crate::checkpoint::Weight;

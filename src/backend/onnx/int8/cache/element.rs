@@ -2,7 +2,7 @@
 
 use std::io;
 
-use linear::Layout;
+use kernels::Layout;
 use ort::value::TensorElementType;
 use serde::{Deserialize, Serialize};
 
@@ -35,8 +35,8 @@ impl Element {
     /// How a matrix `(out, in)` lies in memory, if it does in panels.
     pub(super) fn layout(self, shape: [usize; 2]) -> Option<Layout> {
         let element = match self {
-            Self::F32Panels => linear::Element::F32,
-            Self::Int8Panels => linear::Element::Int8,
+            Self::F32Panels => kernels::Element::F32,
+            Self::Int8Panels => kernels::Element::Int8,
             Self::F32 | Self::Int16 => return None,
         };
         // So many that their bytes can be counted.
@@ -59,14 +59,14 @@ impl TryFrom<TensorElementType> for Element {
     }
 }
 
-impl TryFrom<linear::Element> for Element {
+impl TryFrom<kernels::Element> for Element {
     type Error = io::Error;
 
-    fn try_from(element: linear::Element) -> io::Result<Self> {
+    fn try_from(element: kernels::Element) -> io::Result<Self> {
         Ok(match element {
-            linear::Element::F32 => Self::F32Panels,
-            linear::Element::Int8 => Self::Int8Panels,
-            other @ linear::Element::Bf16 => return Err(unknown(other)),
+            kernels::Element::F32 => Self::F32Panels,
+            kernels::Element::Int8 => Self::Int8Panels,
+            other @ kernels::Element::Bf16 => return Err(unknown(other)),
         })
     }
 }
