@@ -1,5 +1,5 @@
-"""ONNX Runtime's ways to attend, by length, in turns in one run: one layer of the 0.6B (16 query heads, 8
-KV heads, head_dim 128), two threads.
+"""Our attention and ONNX Runtime's ways to attend, by length, in turns in one run: one layer of the 0.6B
+(16 query heads, 8 KV heads, head_dim 128), two threads. The arguments are what starts kernels/benches/attention.rs.
 
 Printed are medians in processor time, which other work on the machine disturbs less than the clock, and
 the peak memory of a process that runs this case alone.
@@ -104,19 +104,36 @@ def alone(way, rows, length):
     print(resident("VmHWM") - before)
 
 
-def main():
+class Ours:
+    """The Rust program, which answers with milliseconds and the peak."""
+
+    def __init__(self, command):
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout.readline() == "ready\n", "the Rust program did not start"
+
+    def run(self, rows, length):
+        self.process.stdin.write(f"{rows} {length}\n")
+        self.process.stdin.flush()
+        return [float(part) for part in self.process.stdout.readline().split()]
+
+
+def main(program):
+    ours = Ours([*program, "--serve"])
     ways = {name: make() for name, make in WAYS.items()}
     print("rows x tokens: milliseconds of processor time, peak MiB")
     for rows, length in CASES:
         inputs, times = feeds(rows, length), {name: [] for name in ways}
         expected = ways["standard"](inputs)
+        own = []
         for _ in range(max(2, min(31, 8192 // (rows * length)))):
+            own.append(ours.run(rows, length))
             for name, run in ways.items():
                 started = time.process_time()
                 out = run(inputs)
                 times[name].append((time.process_time() - started) * 1e3)
                 assert abs(out - expected).max() < 1e-4, name
-        cells = []
+        time_of_ours, peak = (statistics.median(figures) for figures in zip(*own))
+        cells = [f"ours {time_of_ours:.2f} ms, {peak:.0f} MiB"]
         for name in ways:
             command = [sys.executable, __file__, name, str(rows), str(length)]
             added = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
@@ -125,7 +142,9 @@ def main():
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
+    if sys.argv[1] in WAYS:
         alone(sys.argv[1], *map(int, sys.argv[2:]))
     else:
-        main()
+        main(sys.argv[1:])

@@ -22,4 +22,4 @@ export QWEN3_BENCH_CHECKPOINT="$checkpoint" ORT_DISABLE_TELEMETRY=1
 cargo bench --locked --no-default-features --features onnx --bench onnx
 "$python" benches/hand_written.py "$checkpoint" \
     cargo bench --locked --quiet --no-default-features --features onnx --bench onnx --
-"$python" benches/attention.py
+"$python" benches/attention.py cargo bench --locked --quiet --package kernels --bench attention --

@@ -101,9 +101,9 @@ run_tests() {
     say "testing the ONNX Runtime backend for $target"
     # Those that compute: files, texts and queues are alike on every processor. An emulator is too
     # slow to quantise every fixture, so int8 is what the built-in model and those of its own tests
-    # show, and for texts of a thousand tokens.
+    # show.
     run_cargo_tests --lib --test finite --test parity --test selection -- \
-        --skip int8_is_close_to_the_reference_on_every_configuration --skip in_pieces
+        --skip int8_is_close_to_the_reference_on_every_configuration
     run_cargo_tests --test int8 -- a_kept a_model_that_has a_damaged a_zero_vector the_precision
 }
 
