@@ -179,8 +179,8 @@ fn ragged(embedder: &mut Embedder) {
         }
         let [fixed, plan] = [median(fixed_times), median(planned_times)];
         println!(
-            "{size} at a time by {order}, median of {rounds}: useful {:.3} of computed, {fixed:.0} ms; planned {:.3}, \
-             {plan:.0} ms, ratio {:.2}",
+            "{size} at a time by {order}, median of {rounds}: useful {:.3} of computed, \
+             {fixed:.0} ms; planned {:.3}, {plan:.0} ms, ratio {:.2}",
             useful as f64 / computed as f64,
             useful as f64 / planned as f64,
             fixed / plan

@@ -100,8 +100,7 @@ run_tests() {
         --target "$target"
     say "testing the ONNX Runtime backend for $target"
     # Those that compute: files, texts and queues are alike on every processor. An emulator is too
-    # slow to quantise every fixture, so int8 is what the built-in model and those of its own tests
-    # show.
+    # slow to quantise every fixture: of int8 the built-in model and its own tests run.
     run_cargo_tests --lib --test finite --test parity --test selection -- \
         --skip int8_is_close_to_the_reference_on_every_configuration
     run_cargo_tests --test int8 -- a_kept a_model_that_has a_damaged a_zero_vector the_precision

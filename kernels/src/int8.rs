@@ -3,6 +3,7 @@
 
 #[cfg(target_arch = "aarch64")]
 mod arm;
+mod block;
 mod packed;
 mod portable;
 mod product;

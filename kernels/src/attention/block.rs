@@ -30,8 +30,8 @@ struct Room {
     padded: usize,
     queries: Vec<f32>,
     scores: Vec<f32>,
-    /// For the last elements of a head, which may be fewer than a panel's.
-    last: Vec<f32>,
+    /// Sums of some rows and a panel of values.
+    sums: Vec<f32>,
 }
 
 impl WithSimd for Block<'_> {
@@ -51,7 +51,7 @@ impl WithSimd for Block<'_> {
             padded,
             queries: vec![0.0; most * heads.size],
             scores: vec![0.0; most * padded],
-            last: vec![0.0; most * width],
+            sums: vec![0.0; most * width],
         };
         let group = heads.heads / heads.key_value_heads;
         let tiles = Tiles::new(self.tokens.len(), most);
@@ -81,22 +81,8 @@ impl Block<'_> {
         first: usize,
         room: &mut Room,
     ) {
-        let Attention {
-            heads,
-            queries,
-            output,
-            ..
-        } = self.attention;
-        let (size, width) = (heads.size, WIDTH * S::F32_LANES);
-        let row = self.sequence * heads.tokens + first;
-        let scale = (size as f32).sqrt().recip();
-        for (i, to) in room.queries.chunks_exact_mut(size).take(ROWS).enumerate() {
-            let from = &queries[(row + i) * heads.queries() + head * size..][..size];
-            for (to, element) in to.iter_mut().zip(from) {
-                *to = element * scale;
-            }
-        }
-
+        let (size, width) = (self.attention.heads.size, WIDTH * S::F32_LANES);
+        self.ask(head, first..first + ROWS, &mut room.queries);
         let padded = padded::<S>(self.seen(first + ROWS));
         let scores = &mut room.scores[..ROWS * padded];
         let (keys, _) = S::as_simd_f32s(&room.keys).0.as_chunks::<WIDTH>();
@@ -106,27 +92,51 @@ impl Block<'_> {
             let mut ahead = Ahead::new(keys, step::<S>(), 1);
             multiply::<S, Whole, ROWS>(simd, queries, keys, to, true, &mut ahead);
         }
-
         let mut by = [0.0; ROWS];
-        for (i, (by, scores)) in by
-            .iter_mut()
-            .zip(scores.chunks_exact_mut(padded))
-            .enumerate()
-        {
+        let of_rows = by.iter_mut().zip(scores.chunks_exact_mut(padded));
+        for (i, (by, scores)) in of_rows.enumerate() {
             *by = exponentials(scores, self.seen(first + i + 1)).recip();
         }
+        self.weigh::<S, ROWS>(simd, [head, first, padded], by, room);
+    }
 
+    /// The scaled queries of a head of these tokens.
+    #[inline(always)]
+    fn ask(&self, head: usize, tokens: Range<usize>, to: &mut [f32]) {
+        let Attention { heads, queries, .. } = self.attention;
+        let scale = (heads.size as f32).sqrt().recip();
+        for (token, to) in tokens.zip(to.chunks_exact_mut(heads.size)) {
+            let row = self.sequence * heads.tokens + token;
+            let from = &queries[row * heads.queries() + head * heads.size..][..heads.size];
+            for (to, element) in to.iter_mut().zip(from) {
+                *to = element * scale;
+            }
+        }
+    }
+
+    /// Writes the sums of values by what their keys weigh, times `by` of each row.
+    #[inline(always)]
+    fn weigh<S: Simd, const ROWS: usize>(
+        &self,
+        simd: S,
+        [head, first, padded]: [usize; 3],
+        by: [f32; ROWS],
+        room: &mut Room,
+    ) {
+        let Attention { heads, output, .. } = self.attention;
+        let (size, width) = (heads.size, WIDTH * S::F32_LANES);
+        let row = self.sequence * heads.tokens + first;
         let (values, _) = S::as_simd_f32s(&room.values).0.as_chunks::<WIDTH>();
         for (panel, values) in values.chunks_exact(room.padded).enumerate() {
             let values = &values[..padded];
-            let scores = rows::<ROWS>(scores, padded);
+            let scores = rows::<ROWS>(&room.scores, padded);
             let columns = width.min(size - panel * width);
             let to = output.at::<ROWS>(row, head * size + panel * width, columns);
             let mut ahead = Ahead::new(values, step::<S>(), 1);
-            let last = &mut room.last;
-            let sums: [&mut [f32]; ROWS] = rows_of(last, 0, width);
+            let sums: [&mut [f32]; ROWS] = rows_of(&mut room.sums, 0, width);
             multiply::<S, Whole, ROWS>(simd, scores, values, sums, true, &mut ahead);
-            for ((to, sums), by) in to.into_iter().zip(last.chunks_exact(width)).zip(by) {
+            let sums = room.sums.chunks_exact(width);
+            for ((to, sums), by) in to.into_iter().zip(sums).zip(by) {
                 for (to, sum) in to.iter_mut().zip(sums) {
                     *to = sum * by;
                 }

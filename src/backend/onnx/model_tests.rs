@@ -121,7 +121,7 @@ fn a_batch_after_its_shared_prefix_equals_one_pass() {
         let mut model = model.keeping(1 << 30);
         for (shared, lengths) in [(1, &[2][..]), (9, &[10, 17, 30, 11]), (40, &[41, 45, 44])] {
             let batch = batch(&config, shared, lengths);
-            let whole = model.run_at_once(&batch).unwrap();
+            let whole = model.run_form(Form::Short, &batch).unwrap();
             let what = format!("{}, {shared} shared", dir.display());
             let batch = batch.with_prefix(shared);
             // Computed and kept, then found.
@@ -144,7 +144,7 @@ fn the_form_for_long_sequences_equals_the_one_for_short_ones() {
         let (config, mut model) = load(&dir);
         for lengths in [&[1][..], &[7, 3, 7], &[300, 12, 299]] {
             let batch = batch(&config, 0, lengths);
-            let short = model.run_at_once(&batch).unwrap();
+            let short = model.run_form(Form::Short, &batch).unwrap();
             let long = model.run_form(Form::Long, &batch).unwrap();
             assert_same(&short, &long, &format!("{}, {lengths:?}", dir.display()));
         }
@@ -171,7 +171,7 @@ fn int8_behind_a_kept_prefix_and_at_any_length_equals_one_pass() {
         let (config, model) = load_int8(&root.join(dir));
         let mut model = model.keeping(1 << 30);
         let long = batch(&config, 0, &[257, 300]);
-        let short = model.run_at_once(&long).unwrap();
+        let short = model.run_form(Form::Short, &long).unwrap();
         let other = model.run_form(Form::Long, &long).unwrap();
         assert_within(&short, &other, f32::INFINITY, dir);
 

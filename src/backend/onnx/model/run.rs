@@ -13,7 +13,7 @@ impl Model {
     /// Runs the batch by its [`Route`].
     pub(in crate::backend::onnx) fn run(&mut self, batch: &TokenBatch) -> Result<HiddenRows> {
         let mut rows = match self.route(batch) {
-            Route::Short { shared: 0 } => self.run_at_once(batch),
+            Route::Short { shared: 0 } => self.run_form(Form::Short, batch),
             Route::Short { shared } => self.run_short(batch, shared),
             Route::Long => self.run_form(Form::Long, batch),
             Route::Whole => self.run_form(Form::Whole, batch),
@@ -37,16 +37,16 @@ impl Model {
             }
             None if past::pays(shared, batch) => {
                 self.work.saved_tokens += saved(batch.rows() - 1);
-                let (_, past) = self.run_short_after(None, &first, shared)?;
+                let (_, past) = self.run_after(Form::Short, None, &first, shared)?;
                 self.keep(batch, &first, past)
             }
             None => {
-                let (rows, past) = self.run_short_after(None, batch, shared)?;
+                let (rows, past) = self.run_after(Form::Short, None, batch, shared)?;
                 self.keep(batch, &first, past);
                 return Ok(rows);
             }
         };
-        Ok(self.run_short_after(Some(&past), &rest, 0)?.0)
+        Ok(self.run_after(Form::Short, Some(&past), &rest, 0)?.0)
     }
 
     /// Keeps what `batch` names as its prefix.
@@ -60,25 +60,7 @@ impl Model {
         }
     }
 
-    /// Runs a batch by the form for short sequences, without a past.
-    pub(in crate::backend::onnx) fn run_at_once(
-        &mut self,
-        batch: &TokenBatch,
-    ) -> Result<HiddenRows> {
-        Ok(self.run_short_after(None, batch, 0)?.0)
-    }
-
-    /// Runs a batch by the form for short sequences, which go on after `past`; its rows, and the past that the first `kept` tokens of its first sequence are to others.
-    fn run_short_after(
-        &mut self,
-        past: Option<&Past>,
-        batch: &TokenBatch,
-        kept: usize,
-    ) -> Result<(HiddenRows, Past)> {
-        self.run_after(Form::Short, past, batch, kept)
-    }
-
-    /// Runs a batch by a form of the graph that knows no past.
+    /// Runs a batch by a form of the graph, without a past.
     pub(in crate::backend::onnx) fn run_form(
         &mut self,
         form: Form,

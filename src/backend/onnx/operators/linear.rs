@@ -64,13 +64,13 @@ impl Linear {
         let group = usize::try_from(index).ok().and_then(|i| self.groups.get(i));
         group.ok_or_else(|| Error::new(format!("no weights {index}")))
     }
+}
 
-    /// The weights, one for each output.
-    fn of_outputs<'a>(&self, group: &'a [Arc<Panels>]) -> &'a [Arc<Panels>] {
-        match self.name {
-            GATED => &group[..group.len().min(1)],
-            _ => group,
-        }
+/// The weights whose outputs a node gives: all, but of a gate and what it gates the one output.
+fn of_outputs(group: &[Arc<Panels>], gated: bool) -> &[Arc<Panels>] {
+    match gated {
+        true => &group[..group.len().min(1)],
+        false => group,
     }
 }
 
@@ -104,7 +104,7 @@ impl Operator for Linear {
     fn infer_shape(&self, context: &mut ShapeInferenceContext) -> Result<()> {
         let group = self.group(context.attr(WEIGHTS)?)?;
         let mut inputs = context.inputs();
-        for (output, weight) in self.of_outputs(group).iter().enumerate() {
+        for (output, weight) in of_outputs(group, self.name == GATED).iter().enumerate() {
             if !inputs.first().is_some_and(is_known) {
                 return Ok(());
             }
@@ -129,11 +129,7 @@ impl Kernel for LinearKernel {
     fn compute(&mut self, context: &ComputeContext) -> Result<()> {
         let x = context.input(0)?.ok_or_else(missing)?;
         let (shape, x) = x.try_extract_tensor::<f32>()?;
-        let outputs = match self.gated {
-            true => 1,
-            false => self.weights.len(),
-        };
-        let outputs = self.weights.iter().take(outputs).enumerate();
+        let outputs = of_outputs(&self.weights, self.gated).iter().enumerate();
         let outputs = outputs.map(|(output, weight)| {
             let mut shape = shape.to_vec();
             if let Some(columns) = shape.last_mut() {

@@ -62,46 +62,59 @@ impl Whole {
     /// All weights, by key, copied into one block.
     pub(super) fn weights(&self) -> io::Result<BTreeMap<String, QuantizedWeight>> {
         let file = map(&self.file)?;
-        let first = aligned(self.begin);
-        let len = (file.len() as u64).saturating_sub(first);
-        let mut block = pages::block((len as usize).max(1))?;
-        let mut weights = Vec::new();
-        let mut pieces = Vec::new();
-        let mut rest: &mut [u8] = &mut block;
-        let mut end = first;
-        for (key, entries) in &self.header.weights {
-            let mut places = Vec::new();
-            for entry in entries {
-                let begin = aligned(end);
-                let gap = (begin - end) as usize;
-                end = begin + entry.bytes();
-                let bytes = file.get(begin as usize..end as usize);
-                let bytes = bytes.ok_or_else(|| damaged("it has become shorter"))?;
-                let after = mem::take(&mut rest).split_at_mut(gap).1;
-                let (memory, after) = after.split_at_mut(bytes.len());
-                rest = after;
-                if bytes.chunks(PIECE).len() != entry.checksums.len() {
-                    return Err(damaged("an array has more checksums or fewer than pieces"));
-                }
-                let of_array = memory.chunks_mut(PIECE).zip(bytes.chunks(PIECE));
-                let of_array = of_array.zip(&entry.checksums);
-                pieces.extend(of_array.map(|((to, from), &checksum)| {
-                    let piece = Piece { from, checksum };
-                    (piece, Mutex::new(to))
-                }));
-                places.push((entry, (begin - first) as usize));
-            }
-            weights.push((key, places));
-        }
-        side_by_side::each(&pieces, |(piece, to)| {
-            piece.copy(&mut to.lock().unwrap_or_else(PoisonError::into_inner))
-        })?;
-        drop(pieces);
+        let first = aligned(self.begin) as usize;
+        let file = file.get(first..).unwrap_or_default();
+        let mut block = pages::block(file.len().max(1))?;
+        copy(self.header.weights.values().flatten(), file, &mut block)?;
         let block = Arc::new(block.make_read_only()?);
-        let weights = weights.into_iter();
-        let weights = weights.map(|(key, places)| Ok((key.clone(), weight(&block, &places)?)));
+        let mut end = 0;
+        let weights = self.header.weights.iter().map(|(key, entries)| {
+            let places = entries.iter().map(|entry| {
+                let begin = aligned(end);
+                end = begin + entry.bytes();
+                (entry, begin as usize)
+            });
+            let places: Vec<_> = places.collect();
+            Ok((key.clone(), weight(&block, &places)?))
+        });
         weights.collect()
     }
+}
+
+/// Copies arrays that follow one another, several pieces of them at once, each compared with its
+/// checksum.
+fn copy<'a>(
+    entries: impl Iterator<Item = &'a Entry>,
+    mut from: &[u8],
+    mut to: &mut [u8],
+) -> io::Result<()> {
+    let mut pieces = Vec::new();
+    for entry in entries {
+        let room = aligned(entry.bytes()) as usize;
+        let len = entry.bytes() as usize;
+        // The last one has no room after it.
+        let (array, after) = from.split_at(room.min(from.len()));
+        let (place, rest) = mem::take(&mut to).split_at_mut(array.len());
+        (from, to) = (after, rest);
+        let array = array.get(..len);
+        let array = array.ok_or_else(|| damaged("it has become shorter"))?;
+        if array.chunks(PIECE).len() != entry.checksums.len() {
+            return Err(damaged("an array has more checksums or fewer than pieces"));
+        }
+        let of_array = place[..len].chunks_mut(PIECE).zip(array.chunks(PIECE));
+        pieces.extend(
+            of_array
+                .zip(&entry.checksums)
+                .map(|((to, from), &checksum)| {
+                    let piece = Piece { from, checksum };
+                    (piece, Mutex::new(to))
+                }),
+        );
+    }
+    side_by_side::each(&pieces, |(piece, to)| {
+        piece.copy(&mut to.lock().unwrap_or_else(PoisonError::into_inner))
+    })?;
+    Ok(())
 }
 
 /// A part of an array in the file.
