@@ -50,7 +50,7 @@ class Server:
             return json.loads(answer.read())
 
     def status(self, field):
-        """A number that the kernel tells of the process: VmRSS (kB), Threads."""
+        """A number that the kernel tells of the process: VmRSS or VmHWM (kB), Threads."""
         lines = pathlib.Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
         line = next(line for line in lines if line.startswith(field + ":"))
         return int(line.split()[1])
