@@ -82,7 +82,7 @@ fn onnx_runtimes_operations_are_told_and_its_profile_and_the_trace_are_kept() {
         .iter()
         .map(|row| row["name"].clone())
         .collect();
-    for kind in ["MatMulBf16", "CausalAttention", "RMSNormalization"] {
+    for kind in ["MatMulBf16", "CausalAttention", "AddRMSNormalization"] {
         assert!(kinds.contains(&kind.into()), "{kinds:?}");
     }
     let trace = fs::read_to_string(out.join("trace.json")).unwrap();

@@ -1,4 +1,4 @@
-//! Attention of one layer of the 0.6B, two threads. Answers each line `ROWS TOKENS` of stdin with
+//! Attention of one layer of the 0.6B, head norms and rotary embedding within, two threads. Answers each line `ROWS TOKENS` of stdin with
 //! milliseconds of the processor and with the peak of a run beside its inputs in MiB: so
 //! `benches/attention.py` takes turns with it. Linux only.
 #![allow(missing_docs, reason = "a program")]
@@ -9,7 +9,7 @@ use std::io::{BufRead, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use kernels::{Attention, Heads, Tasks};
+use kernels::{Arrays, Asking, Attention, Heads, Tasks};
 
 const THREADS: usize = 2;
 
@@ -33,7 +33,7 @@ fn measure(sequences: usize, tokens: usize) -> [f64; 2] {
     let heads = Heads {
         sequences,
         tokens,
-        keys: tokens,
+        past: 0,
         heads: 16,
         key_value_heads: 8,
         size: 128,
@@ -45,14 +45,23 @@ fn measure(sequences: usize, tokens: usize) -> [f64; 2] {
             .collect()
     };
     let (queries, keys, values) = (numbers(16), numbers(8), numbers(8));
+    let (norm, angles) = (vec![1.0; 128], vec![0.5; tokens * 64]);
+    let arrays = Arrays {
+        queries: &queries,
+        keys: &keys,
+        values: &values,
+        past: [&[]; 2],
+        norms: [&norm; 2],
+        angles: [&angles; 2],
+    };
     let before = resident("VmRSS:");
     fs::write("/proc/self/clear_refs", "5").unwrap();
     let mut output = vec![0.0; queries.len()];
-    let arrays = [&*queries, &*keys, &*values];
     let runs = (8192 / (sequences * tokens)).clamp(1, 512);
     let started = processor_time();
     for _ in 0..runs {
-        run(&Attention::new(heads, arrays, &mut output, THREADS).unwrap());
+        let attention = Attention::new(heads, Asking::All, arrays, 1e-6, &mut output, THREADS);
+        run(&attention.unwrap());
     }
     let time = (processor_time() - started) / runs as f64;
     [time, (resident("VmHWM:") - before) as f64 / 1024.0]

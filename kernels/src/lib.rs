@@ -13,6 +13,7 @@ mod held;
 mod int8;
 mod kernel;
 mod layout;
+mod norm;
 mod output;
 mod product;
 mod tasks;
@@ -20,8 +21,9 @@ mod tasks;
 mod testing;
 mod tile;
 
-pub use attention::{Attention, Heads};
+pub use attention::{Arrays, Asking, Attention, Heads};
 pub use int8::{Int8Product, QuantizedRows};
 pub use layout::{ALIGNMENT, Element, Layout, order};
+pub use norm::NormedSum;
 pub use product::Product;
 pub use tasks::Tasks;

@@ -5,7 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Tasks for each thread: with more of them the last ones end at about the same time, with fewer each
 /// reads more weights that follow one another.
-const TASKS: usize = 4;
+pub(super) const TASKS: usize = 4;
+
+/// Elements that are worth a task, where little is done with each.
+pub(super) const ELEMENTS: usize = 32 << 10;
 
 /// Work in tasks that threads may run in any order.
 pub trait Tasks: Sync {

@@ -65,11 +65,11 @@ impl Op {
             }
         };
         let flops = match kind {
-            "Attention"
-            | "CausalAttention"
-            | "GroupQueryAttention"
-            | "attention"
-            | "causal_attention" => self.attention(),
+            "Attention" | "GroupQueryAttention" | "attention" | "causal_attention" => {
+                let keys = self.inputs.get(1).map(|keys| keys.axis_from_the_end(1));
+                self.attention(keys.unwrap_or_default())
+            }
+            "CausalAttention" => self.attention(self.keys_of_a_sequence()),
             _ if is_product(kind) => {
                 let outputs: f64 = self.outputs.iter().map(Array::elements).sum();
                 2.0 * self.products() * outputs * first.axis_from_the_end(0)
@@ -117,13 +117,19 @@ impl Op {
         if self.kind == SWIGLU { 2.0 } else { 1.0 }
     }
 
-    /// Scores and their sums of values, of all pairs: causality is not taken off.
-    fn attention(&self) -> f64 {
-        let [Some(queries), Some(keys)] = [0, 1].map(|place| self.inputs.get(place)) else {
-            return 0.0;
-        };
-        // (B, L, H * D) with (B, S, _), or (B, H, L, D) with (B, _, S, D).
-        4.0 * queries.elements() * keys.axis_from_the_end(1)
+    /// Scores of so many keys and their sums of values, of all pairs: causality is not taken off. Queries
+    /// are the first input: (B, L, H * D), (B, H, L, D) or, by our own operator, (B * L, H * D).
+    fn attention(&self, keys: f64) -> f64 {
+        4.0 * self.inputs.first().map_or(0.0, Array::elements) * keys
+    }
+
+    /// Of our own operator: positions (B, L) are its eighth input, and of three axes is only a past
+    /// (1, P, KV * D).
+    fn keys_of_a_sequence(&self) -> f64 {
+        let tokens = self.inputs.get(7).map(|array| array.axis_from_the_end(0));
+        let mut pasts = self.inputs.iter().filter(|array| array.shape.len() == 3);
+        let past = pasts.next().map(|array| array.axis_from_the_end(1));
+        tokens.unwrap_or_default() + past.unwrap_or_default()
     }
 
     fn is_int8(&self) -> bool {
@@ -191,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn attention_is_counted_alike_in_both_layouts() {
+    fn attention_is_counted_alike_in_every_layout() {
         // 2 sequences, 3 tokens, 4 heads of 8, 2 heads of keys.
         let flops = 4.0 * (2.0 * 4.0 * 3.0 * 8.0) * 3.0;
         let flat = op(
@@ -207,6 +213,25 @@ mod tests {
             &[2, 4, 3, 8],
         );
         assert_eq!([flat.cost().flops, heads.cost().flops], [flops; 2]);
+        let shapes: [&[u64]; 9] = [
+            &[6, 32],
+            &[6, 16],
+            &[6, 16],
+            &[8],
+            &[8],
+            &[9, 4],
+            &[9, 4],
+            &[2, 3],
+            &[1, 6, 16],
+        ];
+        let op = |inputs| op("CausalAttention", 4, inputs, &[6, 32]);
+        assert_eq!(op(&shapes[..8]).cost().flops, flops);
+        let behind_a_past = op(&shapes).cost().flops;
+        assert_eq!(
+            behind_a_past,
+            3.0 * flops,
+            "6 keys before the 3 of each sequence"
+        );
     }
 
     #[test]

@@ -41,13 +41,12 @@ impl WithSimd for Block<'_> {
     fn with_simd<S: Simd>(self, simd: S) {
         let heads = &self.attention.heads;
         let width = WIDTH * S::F32_LANES;
-        let seen = self.seen(self.tokens.end);
+        let seen = self.seen(self.tokens.end - 1);
         let padded = padded::<S>(seen);
         let most = most_rows::<S>();
-        let [keys, values] = self.attention.keys_and_values;
         let mut room = Room {
-            keys: self.keys(keys, seen, [width, padded]),
-            values: self.values(values, seen, [width, padded]),
+            keys: self.keys(seen, [width, padded]),
+            values: self.values(seen, [width, padded]),
             padded,
             queries: vec![0.0; most * heads.size],
             scores: vec![0.0; most * padded],
@@ -65,11 +64,10 @@ impl WithSimd for Block<'_> {
 }
 
 impl Block<'_> {
-    /// Keys that the tokens before `token` attend to.
+    /// Keys that one of the tokens that ask attends to.
     #[inline(always)]
     fn seen(&self, token: usize) -> usize {
-        let heads = &self.attention.heads;
-        heads.keys - heads.tokens + token
+        self.attention.position(self.sequence, token) + 1
     }
 
     /// What a head of so many tokens, from `first` on, attends to.
@@ -82,8 +80,11 @@ impl Block<'_> {
         room: &mut Room,
     ) {
         let (size, width) = (self.attention.heads.size, WIDTH * S::F32_LANES);
-        self.ask(head, first..first + ROWS, &mut room.queries);
-        let padded = padded::<S>(self.seen(first + ROWS));
+        let queries = room.queries.chunks_exact_mut(size);
+        for (token, query) in (first..first + ROWS).zip(queries) {
+            self.attention.query(self.sequence, head, token, query);
+        }
+        let padded = padded::<S>(self.seen(first + ROWS - 1));
         let scores = &mut room.scores[..ROWS * padded];
         let (keys, _) = S::as_simd_f32s(&room.keys).0.as_chunks::<WIDTH>();
         for (panel, keys) in keys.chunks_exact(size).take(padded / width).enumerate() {
@@ -95,23 +96,9 @@ impl Block<'_> {
         let mut by = [0.0; ROWS];
         let of_rows = by.iter_mut().zip(scores.chunks_exact_mut(padded));
         for (i, (by, scores)) in of_rows.enumerate() {
-            *by = exponentials(scores, self.seen(first + i + 1)).recip();
+            *by = exponentials(scores, self.seen(first + i)).recip();
         }
         self.weigh::<S, ROWS>(simd, [head, first, padded], by, room);
-    }
-
-    /// The scaled queries of a head of these tokens.
-    #[inline(always)]
-    fn ask(&self, head: usize, tokens: Range<usize>, to: &mut [f32]) {
-        let Attention { heads, queries, .. } = self.attention;
-        let scale = (heads.size as f32).sqrt().recip();
-        for (token, to) in tokens.zip(to.chunks_exact_mut(heads.size)) {
-            let row = self.sequence * heads.tokens + token;
-            let from = &queries[row * heads.queries() + head * heads.size..][..heads.size];
-            for (to, element) in to.iter_mut().zip(from) {
-                *to = element * scale;
-            }
-        }
     }
 
     /// Writes the sums of values by what their keys weigh, times `by` of each row.
@@ -125,7 +112,7 @@ impl Block<'_> {
     ) {
         let Attention { heads, output, .. } = self.attention;
         let (size, width) = (heads.size, WIDTH * S::F32_LANES);
-        let row = self.sequence * heads.tokens + first;
+        let row = self.sequence * self.attention.asking_tokens() + first;
         let (values, _) = S::as_simd_f32s(&room.values).0.as_chunks::<WIDTH>();
         for (panel, values) in values.chunks_exact(room.padded).enumerate() {
             let values = &values[..padded];

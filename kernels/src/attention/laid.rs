@@ -4,40 +4,30 @@ use std::array;
 
 use super::block::Block;
 
-impl Block<'_> {
-    /// A token's part of the block's head of keys or values.
-    #[inline(always)]
-    fn of_head<'a>(&self, all: &'a [f32], token: usize) -> &'a [f32] {
-        let heads = &self.attention.heads;
-        let row = self.sequence * heads.keys + token;
-        &all[row * heads.keys_or_values() + self.key_head * heads.size..][..heads.size]
-    }
+/// Keys whose elements change places at a time.
+const GROUP: usize = 8;
 
+impl Block<'_> {
     /// Keys as the weights of a product, in panels of so many: of each element those of all.
     #[inline(always)]
-    pub(super) fn keys(&self, all: &[f32], seen: usize, [width, padded]: [usize; 2]) -> Vec<f32> {
-        /// Keys whose elements change places at a time.
-        const GROUP: usize = 8;
-
+    pub(super) fn keys(&self, seen: usize, [width, padded]: [usize; 2]) -> Vec<f32> {
         let size = self.attention.heads.size;
         let mut panels = vec![0.0; padded * size];
+        let mut rows = vec![0.0; GROUP * size];
         for (panel, to) in panels.chunks_exact_mut(width * size).enumerate() {
-            let keys = seen.min(panel * width)..seen.min((panel + 1) * width);
-            let mut whole = keys.clone();
-            while whole.len() >= GROUP {
-                let keys: [&[f32]; GROUP] = array::from_fn(|i| self.of_head(all, whole.start + i));
-                let lane = whole.start % width;
-                for (element, to) in to.chunks_exact_mut(width).enumerate() {
-                    for (to, key) in to[lane..].iter_mut().zip(keys) {
-                        *to = key[element];
-                    }
+            let end = seen.min((panel + 1) * width);
+            for first in (panel * width..end).step_by(GROUP) {
+                let keys = first..end.min(first + GROUP);
+                for (key, row) in keys.clone().zip(rows.chunks_exact_mut(size)) {
+                    self.attention.key(self.sequence, self.key_head, key, row);
                 }
-                whole.start += GROUP;
-            }
-            for key in whole {
-                let places = to[key % width..].iter_mut().step_by(width);
-                for (to, element) in places.zip(self.of_head(all, key)) {
-                    *to = *element;
+                match keys.len() {
+                    GROUP => lay::<GROUP>(&rows, to, [first % width, width]),
+                    _ => {
+                        for (key, row) in keys.zip(rows.chunks_exact(size)) {
+                            lay::<1>(row, to, [key % width, width]);
+                        }
+                    }
                 }
             }
         }
@@ -46,16 +36,29 @@ impl Block<'_> {
 
     /// Values as the weights of a product, in panels of so many elements: of each token those.
     #[inline(always)]
-    pub(super) fn values(&self, all: &[f32], seen: usize, [width, padded]: [usize; 2]) -> Vec<f32> {
+    pub(super) fn values(&self, seen: usize, [width, padded]: [usize; 2]) -> Vec<f32> {
         let size = self.attention.heads.size;
         let mut panels = vec![0.0; padded * size.next_multiple_of(width)];
         for (panel, to) in panels.chunks_exact_mut(padded * width).enumerate() {
             let elements = panel * width..size.min((panel + 1) * width);
             for (token, to) in to.chunks_exact_mut(width).take(seen).enumerate() {
-                let from = &self.of_head(all, token)[elements.clone()];
+                let value = self.attention.value(self.sequence, self.key_head, token);
+                let from = &value[elements.clone()];
                 to[..from.len()].copy_from_slice(from);
             }
         }
         panels
+    }
+}
+
+/// Puts so many keys side by side into a panel of keys, from one of its places on.
+#[inline(always)]
+fn lay<const KEYS: usize>(keys: &[f32], panel: &mut [f32], [place, width]: [usize; 2]) {
+    let size = keys.len() / KEYS;
+    let keys: [&[f32]; KEYS] = array::from_fn(|key| &keys[key * size..][..size]);
+    for (element, to) in panel.chunks_exact_mut(width).enumerate() {
+        for (to, key) in to[place..].iter_mut().zip(keys) {
+            *to = key[element];
+        }
     }
 }

@@ -3,14 +3,63 @@
 
 use super::*;
 
+const EPS: f32 = 1e-6;
+
 fn numbers(count: usize, step: usize) -> Vec<f32> {
     let numbers = (0..count).map(|i| (i * step % 257) as f32 / 64.0 - 2.0);
     numbers.collect()
 }
 
-fn run(heads: Heads, [q, k, v]: [&[f32]; 3], threads: usize, arch: Arch) -> Vec<f32> {
-    let mut output = vec![f32::NAN; q.len()];
-    let mut attention = Attention::new(heads, [q, k, v], &mut output, threads).unwrap();
+/// Arrays of numbers.
+#[derive(Clone)]
+struct Owned {
+    queries: Vec<f32>,
+    keys: Vec<f32>,
+    values: Vec<f32>,
+    past: [Vec<f32>; 2],
+    norms: [Vec<f32>; 2],
+    angles: [Vec<f32>; 2],
+}
+
+impl Owned {
+    fn of(heads: Heads) -> Self {
+        let (tokens, of_token) = (heads.sequences * heads.tokens, heads.keys_or_values());
+        let places = (0..(heads.past + heads.tokens) * (heads.size / 2)).map(|i| i as f32 / 7.0);
+        Self {
+            queries: numbers(tokens * heads.queries(), 89),
+            keys: numbers(tokens * of_token, 101),
+            values: numbers(tokens * of_token, 61),
+            past: [71, 31].map(|step| numbers(heads.past * of_token, step)),
+            norms: [17, 41].map(|step| numbers(heads.size, step)),
+            angles: [
+                places.clone().map(f32::cos).collect(),
+                places.map(f32::sin).collect(),
+            ],
+        }
+    }
+
+    fn get(&self) -> Arrays<'_> {
+        Arrays {
+            queries: &self.queries,
+            keys: &self.keys,
+            values: &self.values,
+            past: self.past.each_ref().map(Vec::as_slice),
+            norms: self.norms.each_ref().map(Vec::as_slice),
+            angles: self.angles.each_ref().map(Vec::as_slice),
+        }
+    }
+}
+
+fn run(
+    heads: Heads,
+    asking: Asking<'_>,
+    arrays: Arrays<'_>,
+    threads: usize,
+    arch: Arch,
+) -> Vec<f32> {
+    let mut output = vec![f32::NAN; arrays.queries.len()];
+    let attention = Attention::new(heads, asking, arrays, EPS, &mut output, threads);
+    let mut attention = attention.unwrap();
     attention.arch = arch;
     // In any order, and a second time, which does nothing; beyond the last there is none.
     let all = (0..=attention.tasks()).rev();
@@ -18,97 +67,174 @@ fn run(heads: Heads, [q, k, v]: [&[f32]; 3], threads: usize, arch: Arch) -> Vec<
     output
 }
 
-/// Each output by the definition, in f64.
-fn expected(heads: Heads, [q, k, v]: [&[f32]; 3]) -> Vec<f64> {
-    let Heads {
-        tokens, keys, size, ..
-    } = heads;
-    let group = heads.heads / heads.key_value_heads;
-    let mut output = Vec::new();
-    for sequence in 0..heads.sequences {
-        for (token, head) in (0..tokens).flat_map(|t| (0..heads.heads).map(move |h| (t, h))) {
-            let at = |all: &[f32], row: usize, heads: usize, head: usize, i: usize| {
-                f64::from(all[(row * heads + head) * size + i])
-            };
-            let of_key = |all: &[f32], key: usize, i| {
-                at(
-                    all,
-                    sequence * keys + key,
-                    heads.key_value_heads,
-                    head / group,
-                    i,
-                )
-            };
-            let seen = keys - tokens + token + 1;
-            let score = |key| {
-                let row = sequence * tokens + token;
-                let products =
-                    (0..size).map(|i| at(q, row, heads.heads, head, i) * of_key(k, key, i));
-                products.sum::<f64>() / (size as f64).sqrt()
-            };
-            let scores: Vec<f64> = (0..seen).map(score).collect();
-            let most = scores.iter().copied().fold(f64::MIN, f64::max);
-            let weights = scores.iter().map(|score| (score - most).exp());
-            let weights: Vec<f64> = weights.collect();
-            let sum: f64 = weights.iter().sum();
-            output.extend((0..size).map(|i| {
-                let weighed = weights
-                    .iter()
-                    .enumerate()
-                    .map(|(key, w)| w * of_key(v, key, i));
-                weighed.sum::<f64>() / sum
-            }));
+/// A head, normed and turned, in f64.
+fn embedded(head: &[f32], norm: &[f32], [cosines, sines]: [&[f32]; 2]) -> Vec<f64> {
+    let squares = head.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>();
+    let root = (squares / head.len() as f64 + f64::from(EPS)).sqrt();
+    let normed = head.iter().zip(norm);
+    let normed: Vec<f64> = normed
+        .map(|(x, weight)| f64::from(*x) / root * f64::from(*weight))
+        .collect();
+    let half = head.len() / 2;
+    let turned = |i: usize| {
+        let (cosine, sine) = (f64::from(cosines[i % half]), f64::from(sines[i % half]));
+        match i < half {
+            true => normed[i] * cosine - normed[i + half] * sine,
+            false => normed[i] * cosine + normed[i - half] * sine,
         }
+    };
+    (0..head.len()).map(turned).collect()
+}
+
+/// Each output by the definition, in f64; all tokens ask.
+fn expected(heads: Heads, arrays: Arrays<'_>) -> Vec<f64> {
+    let (size, past) = (heads.size, heads.past);
+    let angles = |position: usize| {
+        let of_position = position * (size / 2)..(position + 1) * (size / 2);
+        arrays.angles.map(|angles| &angles[of_position.clone()])
+    };
+    let of = |all: &[f32], row: usize, heads: usize, head: usize| -> Vec<f32> {
+        all[(row * heads + head) * size..][..size].to_vec()
+    };
+    let wide = |head: Vec<f32>| -> Vec<f64> { head.into_iter().map(f64::from).collect() };
+    let mut output = Vec::new();
+    for (sequence, token, head) in (0..heads.sequences * heads.tokens).flat_map(|row| {
+        (0..heads.heads).map(move |head| (row / heads.tokens, row % heads.tokens, head))
+    }) {
+        let (kv, key_head) = (
+            heads.key_value_heads,
+            head / (heads.heads / heads.key_value_heads),
+        );
+        let row = |key: usize| sequence * heads.tokens + key - past;
+        let query = of(arrays.queries, row(past + token), heads.heads, head);
+        let query = embedded(&query, arrays.norms[0], angles(past + token));
+        let key = |key: usize| match key < past {
+            true => wide(of(arrays.past[0], key, kv, key_head)),
+            false => {
+                let head = of(arrays.keys, row(key), kv, key_head);
+                embedded(&head, arrays.norms[1], angles(key))
+            }
+        };
+        let value = |key: usize| match key < past {
+            true => wide(of(arrays.past[1], key, kv, key_head)),
+            false => wide(of(arrays.values, row(key), kv, key_head)),
+        };
+        let score = |of: usize| {
+            let products = key(of)
+                .into_iter()
+                .zip(&query)
+                .map(|(key, query)| key * query);
+            products.sum::<f64>() / (size as f64).sqrt()
+        };
+        let scores: Vec<f64> = (0..=past + token).map(score).collect();
+        let most = scores.iter().copied().fold(f64::MIN, f64::max);
+        let weights: Vec<f64> = scores.iter().map(|score| (score - most).exp()).collect();
+        let sum: f64 = weights.iter().sum();
+        let mut outputs = vec![0.0; size];
+        for (of, weight) in weights.iter().enumerate() {
+            for (output, value) in outputs.iter_mut().zip(value(of)) {
+                *output += weight * value / sum;
+            }
+        }
+        output.extend(outputs);
     }
     output
 }
 
 #[test]
 fn each_token_attends_to_itself_and_those_before_whatever_stands_beside_it() {
-    for (sequences, tokens, before, heads, key_value_heads, size) in [
+    for (sequences, tokens, past, heads, key_value_heads, size) in [
         (1, 1, 0, 1, 1, 2),
         (2, 30, 0, 4, 2, 16),
         (1, 210, 0, 2, 1, 64),
         (3, 9, 21, 4, 4, 34),
         (1, 130, 70, 6, 2, 128),
     ] {
-        let keys = before + tokens;
         let heads = Heads {
             sequences,
             tokens,
-            keys,
+            past,
             heads,
             key_value_heads,
             size,
         };
-        let q = numbers(sequences * tokens * heads.queries(), 89);
-        let k = numbers(sequences * keys * heads.keys_or_values(), 101);
-        let v = numbers(sequences * keys * heads.keys_or_values(), 61);
-        let all = expected(heads, [&q, &k, &v]);
+        let owned = Owned::of(heads);
+        let arrays = owned.get();
+        let all = expected(heads, arrays);
         for arch in [Arch::new(), Arch::Scalar] {
-            let found = run(heads, [&q, &k, &v], 3, arch);
+            let found = run(heads, Asking::All, arrays, 3, arch);
             for (found, expected) in found.iter().zip(&all) {
                 let error = (f64::from(*found) - expected).abs();
-                assert!(error <= 2e-6, "{heads:?}: {found}, expected {expected}");
+                assert!(error <= 4e-6, "{heads:?}: {found}, expected {expected}");
             }
-            // The last sequence alone, and of it the last tokens, whose past is longer.
-            let [own, own_keys] = [q.len(), k.len()].map(|len| len - len / sequences);
-            let alone = Heads {
-                sequences: 1,
-                ..heads
-            };
-            let [q, k, v] = [&q[own..], &k[own_keys..], &v[own_keys..]];
-            assert!(run(alone, [q, k, v], 1, arch) == found[own..], "{heads:?}");
-            let rest = tokens / 2;
-            let alone = Heads {
-                tokens: tokens - rest,
-                ..alone
-            };
-            let skipped = rest * heads.queries();
-            let last = run(alone, [&q[skipped..], k, v], 2, arch);
-            assert!(last == found[own + skipped..], "{heads:?}");
+            the_last_sequence_alone(heads, arrays, &found, arch);
+            one_token_of_each_sequence(heads, arrays, &found, arch);
         }
     }
+}
+
+fn the_last_sequence_alone(heads: Heads, arrays: Arrays<'_>, found: &[f32], arch: Arch) {
+    let [own, own_keys] =
+        [arrays.queries.len(), arrays.keys.len()].map(|len| len - len / heads.sequences);
+    let alone = Heads {
+        sequences: 1,
+        ..heads
+    };
+    let arrays = Arrays {
+        queries: &arrays.queries[own..],
+        keys: &arrays.keys[own_keys..],
+        values: &arrays.values[own_keys..],
+        ..arrays
+    };
+    assert!(
+        run(alone, Asking::All, arrays, 1, arch) == found[own..],
+        "{heads:?}"
+    );
+    if heads.past > 0 {
+        return;
+    }
+    // What it keeps is a past to its last tokens.
+    let (first, rest) = (heads.tokens / 2, heads.tokens - heads.tokens / 2);
+    let kept = first * heads.keys_or_values();
+    let [mut keys, mut values] = [(); 2].map(|()| vec![f32::NAN; kept]);
+    let mut output = vec![0.0; arrays.queries.len()];
+    let attention = Attention::new(alone, Asking::All, arrays, EPS, &mut output, 1);
+    attention.unwrap().keep([&mut keys, &mut values]).unwrap();
+    let after = Heads {
+        tokens: rest,
+        past: first,
+        ..alone
+    };
+    let skipped = first * heads.queries();
+    let arrays = Arrays {
+        queries: &arrays.queries[skipped..],
+        keys: &arrays.keys[kept..],
+        values: &arrays.values[kept..],
+        past: [&keys, &values],
+        ..arrays
+    };
+    let last = run(after, Asking::All, arrays, 2, arch);
+    assert!(last == found[own + skipped..], "{heads:?}");
+}
+
+fn one_token_of_each_sequence(heads: Heads, arrays: Arrays<'_>, found: &[f32], arch: Arch) {
+    let places = (0..heads.sequences).map(|sequence| {
+        let place = heads.tokens - 1 - sequence.min(heads.tokens - 1);
+        (sequence * heads.tokens + place) as i64
+    });
+    let places: Vec<i64> = places.collect();
+    let of_place = |all: &[f32]| -> Vec<f32> {
+        let rows = places.iter().map(|place| *place as usize * heads.queries());
+        let rows = rows.flat_map(|row| all[row..row + heads.queries()].to_vec());
+        rows.collect()
+    };
+    let queries = of_place(arrays.queries);
+    let arrays = Arrays {
+        queries: &queries,
+        ..arrays
+    };
+    let alone = run(heads, Asking::One(&places), arrays, 2, arch);
+    assert!(alone == of_place(found), "{heads:?}");
 }
 
 #[test]
@@ -116,16 +242,15 @@ fn what_is_no_number_stays_none_and_reaches_nothing_before_it() {
     let heads = Heads {
         sequences: 1,
         tokens: 3,
-        keys: 3,
+        past: 0,
         heads: 1,
         key_value_heads: 1,
         size: 4,
     };
-    let (q, v) = (numbers(12, 89), numbers(12, 61));
-    let mut k = numbers(12, 101);
-    let whole = run(heads, [&q, &k, &v], 1, Arch::new());
-    k[5] = f32::NAN;
-    let found = run(heads, [&q, &k, &v], 1, Arch::new());
+    let mut owned = Owned::of(heads);
+    let whole = run(heads, Asking::All, owned.get(), 1, Arch::new());
+    owned.keys[5] = f32::NAN;
+    let found = run(heads, Asking::All, owned.get(), 1, Arch::new());
     assert_eq!(found[..4], whole[..4]);
     assert!(found[4..].iter().all(|found| found.is_nan()));
 }
@@ -133,25 +258,44 @@ fn what_is_no_number_stays_none_and_reaches_nothing_before_it() {
 #[test]
 fn what_does_not_fit_together_is_told() {
     let heads = Heads {
-        sequences: 1,
+        sequences: 2,
         tokens: 2,
-        keys: 3,
+        past: 1,
         heads: 2,
         key_value_heads: 1,
         size: 4,
     };
-    let found = |heads, [q, k, v, o]: [usize; 4]| {
-        let arrays = [q, k, v].map(|len| vec![0.0; len]);
-        let mut output = vec![0.0; o];
-        let arrays = arrays.each_ref().map(Vec::as_slice);
-        Attention::new(heads, arrays, &mut output, 1).err()
+    let owned = Owned::of(heads);
+    let found = |heads, asking, arrays: Arrays<'_>| {
+        let mut output = vec![0.0; arrays.queries.len()];
+        Attention::new(heads, asking, arrays, EPS, &mut output, 1).err()
     };
-    assert_eq!(found(heads, [16, 12, 12, 16]), None);
-    let message = found(heads, [16, 12, 8, 16]).unwrap();
-    let told = format!("expected arrays of {heads:?}, found [16, 12, 8, 16] elements");
-    assert_eq!(message, told);
-    let fewer = Heads { keys: 1, ..heads };
-    assert!(found(fewer, [16, 4, 4, 16]).is_some());
+    assert_eq!(found(heads, Asking::All, owned.get()), None);
+    let mut fewer = owned.clone();
+    fewer.past[1].pop();
+    let message = found(heads, Asking::All, fewer.get()).unwrap();
+    let told = "found [32, 16, 16, 4, 3, 4, 4, 6, 6] elements and 32 of the output";
+    assert_eq!(message, format!("expected arrays of {heads:?}, {told}"));
     let odd = Heads { size: 3, ..heads };
-    assert!(found(odd, [12, 9, 9, 12]).is_some());
+    assert!(found(odd, Asking::All, Owned::of(odd).get()).is_some());
+
+    let mut asking = owned.clone();
+    asking.queries.truncate(16);
+    assert_eq!(found(heads, Asking::One(&[1, 2]), asking.get()), None);
+    for places in [&[1, 1][..], &[1, 4], &[-1, 2], &[1]] {
+        let message = found(heads, Asking::One(places), asking.get()).unwrap();
+        let told = format!("expected a token of each sequence of {heads:?}, found {places:?}");
+        assert_eq!(message, told);
+    }
+    let mut output = vec![0.0; 32];
+    let attention = Attention::new(heads, Asking::All, owned.get(), EPS, &mut output, 1).unwrap();
+    assert!(
+        attention.keep([&mut [0.0; 4], &mut [0.0; 4]]).is_err(),
+        "behind a past"
+    );
+    let bare = Heads { past: 0, ..heads };
+    let owned = Owned::of(bare);
+    let attention = Attention::new(bare, Asking::All, owned.get(), EPS, &mut output, 1).unwrap();
+    assert!(attention.keep([&mut [0.0; 8], &mut [0.0; 4]]).is_err());
+    assert!(attention.keep([&mut [0.0; 32], &mut [0.0; 32]]).is_err());
 }

@@ -11,10 +11,7 @@ use super::{Held, Kind, LARGEST};
 use crate::exp::ROUNDING;
 use crate::kernel::{Tiles, with_constant};
 use crate::layout::Layout;
-use crate::tasks::Tasks;
-
-/// Elements that are worth a task.
-const TASK: usize = 32 << 10;
+use crate::tasks::{ELEMENTS, Tasks};
 
 /// Rows in int8, each with a scale of its own: a row's result would else depend on the others, and be
 /// coarse beside one large row.
@@ -63,7 +60,7 @@ impl QuantizedRows {
                 "expected {rows} rows of {inputs}, found {found} elements"
             ));
         }
-        let of_task = (TASK / (inputs * kind.rows()).max(1)).max(1);
+        let of_task = (ELEMENTS / (inputs * kind.rows()).max(1)).max(1);
         let tiles: Vec<Range<usize>> = tiles.each().collect();
         let mut rest = (x, &mut *self.words, &mut *self.scales);
         let tasks = tiles.chunks(of_task).map(|tiles| {

@@ -77,22 +77,12 @@ struct Qwen3<'a> {
     config: &'a ModelConfig,
     form: Form,
     outputs: Vec<(Value, Vec<Axis>)>,
-    queries_shape: Value, // (B, L, H * D)
-    keys_shape: Value,    // (B, L, KV * D)
-    past_shape: Value,    // (B, 1, 1)
 }
 
 impl<'a> Qwen3<'a> {
     fn new(weights: &'a mut dyn Weights, config: &'a ModelConfig, form: Form) -> Result<Self> {
-        let mut ops = Ops::new().map_err(|error| failed("graph", error))?;
-        let mut shape = |axes, then: &[i64]| {
-            let shape = ops.shape_and(POSITION_IDS, axes, then);
-            shape.map_err(|error| failed("graph", error))
-        };
+        let ops = Ops::new().map_err(|error| failed("graph", error))?;
         Ok(Self {
-            queries_shape: shape(2, &[signed(config.query_size())])?,
-            keys_shape: shape(2, &[signed(config.key_value_size())])?,
-            past_shape: shape(1, &[1, 1])?,
             ops,
             weights,
             config,
@@ -135,7 +125,7 @@ impl<'a> Qwen3<'a> {
 
     /// RMS norm of the stream, and the stream.
     fn normed_stream(&mut self, stream: Stream, key: &str) -> Result<[Value; 2]> {
-        if let (Some(update), true) = (&stream.update, self.form.joins_sum_and_norm()) {
+        if let (Some(update), true) = (&stream.update, self.form.has_own_operators()) {
             let weight = self.norm_weight(key)?;
             let eps = self.config.rms_norm_eps();
             return self.add(|ops| ops.add_and_rms_norm([&stream.x, update], &weight, eps));
@@ -149,13 +139,6 @@ impl<'a> Qwen3<'a> {
             Some(update) => self.add(|ops| ops.add(x, update)),
             None => Ok(x.clone()),
         }
-    }
-
-    /// RMS norm of each head of `(T, heads * D)`, as `(T, heads, D)`.
-    fn head_normed(&mut self, x: &str, key: &str, heads: usize) -> Result<Value> {
-        let shape = [-1, signed(heads), signed(self.config.head_dim())];
-        let x = self.add(|ops| ops.reshape(x, &shape))?;
-        self.normed(&x, key)
     }
 
     /// RMS norm over the last axis.

@@ -37,7 +37,6 @@ pub(super) fn inputs<'a>(
     let [cosines, sines] = rope.tables(keys);
     let ids: Vec<i64> = batch.ids().iter().map(|&id| i64::from(id)).collect();
     let last: Vec<i64> = batch.last_tokens().map(|token| token as i64).collect();
-    let places: Vec<i64> = (0..keys as i64).collect();
     let mut inputs: Inputs<'_> = vec![
         (
             INPUT_IDS.into(),
@@ -59,13 +58,13 @@ pub(super) fn inputs<'a>(
             LAST_TOKENS.into(),
             Tensor::from_array(([rows], last))?.into(),
         ),
-        (
-            KEY_POSITIONS.into(),
-            Tensor::from_array(([keys], places))?.into(),
-        ),
     ];
+    if !form.has_own_operators() {
+        let places = Tensor::from_array(([keys], row.collect::<Vec<_>>()))?;
+        inputs.push((KEY_POSITIONS.into(), places.into()));
+    }
     if form.has_past() {
-        let kept = Tensor::from_array(([2], vec![1, kept as i64]))?;
+        let kept = Tensor::from_array(([1], vec![kept as i64]))?;
         inputs.push((KEPT.into(), kept.into()));
         for (layer, both) in past.layers().iter().enumerate() {
             for (name, array) in past_names(layer).into_iter().zip(both) {

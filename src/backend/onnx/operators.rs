@@ -2,6 +2,7 @@
 
 mod attention;
 mod linear;
+mod norm;
 
 use std::sync::Arc;
 
@@ -14,9 +15,13 @@ use super::panels::Panels;
 
 pub(super) use attention::{CAUSAL, HEADS, KEY_VALUE_HEADS};
 pub(super) use linear::{GATED, WEIGHTS, product};
+pub(super) use norm::ADDED;
 
 /// Their domain.
 pub(super) const DOMAIN: &str = "qwen3";
+
+/// The attribute that says what a norm adds to the mean of squares.
+pub(super) const EPSILON: &str = "epsilon";
 
 /// Weights of one kind that one node multiplies the same rows by.
 pub(super) type Group = Vec<Arc<Panels>>;
@@ -25,7 +30,9 @@ pub(super) type Group = Vec<Arc<Panels>>;
 pub(super) fn domain(groups: Vec<Group>, threads: usize) -> Result<OperatorDomain> {
     let domain = OperatorDomain::new(DOMAIN)?;
     let domain = linear::add(domain, groups, threads)?;
-    domain.add(attention::Causal { threads })
+    domain
+        .add(attention::Causal { threads })?
+        .add(norm::Added { threads })
 }
 
 /// Runs all tasks of some work by the session's threads.

@@ -16,7 +16,7 @@ use ort::value::{DynTensor, Outlet, Tensor};
 use super::array::StoredArray;
 use super::operators;
 
-pub(super) use attention::Attending;
+pub(super) use attention::{Attending, Causal};
 pub(super) use outlet::{Axis, outlet};
 
 /// `Attention`, `RotaryEmbedding` and `RMSNormalization` came with this version.
@@ -176,26 +176,30 @@ impl Ops {
     pub(super) fn rms_norm(&mut self, x: &str, weight: &str, eps: f32) -> Result<Value> {
         let attributes = vec![
             Attribute::new("axis", -1i64)?,
-            Attribute::new("epsilon", eps)?,
+            Attribute::new(operators::EPSILON, eps)?,
         ];
         self.node("RMSNormalization", &[x, weight], attributes)
     }
 
-    /// As [`add`](Self::add) and then [`rms_norm`](Self::rms_norm) by ONNX Runtime's own operator: the
-    /// normed sum, and the sum.
+    /// As [`add`](Self::add) and then [`rms_norm`](Self::rms_norm) by our own operator: the normed sum,
+    /// and the sum.
     pub(super) fn add_and_rms_norm(
         &mut self,
         [a, b]: [&str; 2],
         weight: &str,
         eps: f32,
     ) -> Result<[Value; 2]> {
-        let op = "SkipSimplifiedLayerNormalization";
-        let [normed, sum] = [op, "Sum"].map(|kind| self.fresh(kind));
-        // Two outputs that training reads are left out.
-        let outputs = [&*normed, "", "", &*sum];
-        let attributes = vec![Attribute::new("epsilon", eps)?];
-        self.push(CONTRIB, op, &[a, b, weight], &outputs, attributes)?;
-        Ok([normed, sum])
+        let outputs = [operators::ADDED, "Sum"].map(|kind| self.fresh(kind));
+        let (inputs, names) = ([a, b, weight], outputs.each_ref().map(String::as_str));
+        let attributes = vec![Attribute::new(operators::EPSILON, eps)?];
+        self.push(
+            operators::DOMAIN,
+            operators::ADDED,
+            &inputs,
+            &names,
+            attributes,
+        )?;
+        Ok(outputs)
     }
 
     /// 0 in `shape` keeps an axis, -1 takes the rest.
@@ -219,17 +223,6 @@ impl Ops {
     /// One after the other along an axis.
     pub(super) fn concat(&mut self, parts: &[&str], axis: i64) -> Result<Value> {
         self.node("Concat", parts, vec![Attribute::new("axis", axis)?])
-    }
-
-    /// The beginning of the first axes of `x`, to where `ends` says for each.
-    pub(super) fn beginning(&mut self, x: &str, ends: &str, axes: usize) -> Result<Value> {
-        let starts = self.constant(&vec![0; axes])?;
-        self.node("Slice", &[x, &starts, ends], vec![])
-    }
-
-    /// Repeats `x` along its axes of length 1 to those that `shape` holds.
-    pub(super) fn expand(&mut self, x: &str, shape: &str) -> Result<Value> {
-        self.node("Expand", &[x, shape], vec![])
     }
 
     /// Axes of length 1 at these places of the result.

@@ -8,7 +8,8 @@ use crate::batch::TokenBatch;
 use crate::config::ModelConfig;
 use crate::error::Result;
 
-/// A longer common prefix is shared as far as this: attention after a past stores its scores.
+/// A longer common prefix is shared as far as this: it is computed by the form that gives out keys and
+/// values, which takes more memory for each token than that of long sequences.
 const LONGEST: usize = 512;
 
 /// Tokens that must be saved for a second run to be worth while.

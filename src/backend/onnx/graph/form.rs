@@ -16,9 +16,9 @@ pub(super) const SEQUENCES: Axis = Named("B");
 pub(in crate::backend::onnx) const INPUT_IDS: &str = "input_ids";
 /// Place of each token in its sequence `(B, L)`.
 pub(in crate::backend::onnx) const POSITION_IDS: &str = "position_ids";
-/// How much of the keys and values is given out `(2)`: one sequence, and how many of its tokens.
+/// Of how many tokens of the first sequence keys and values are given out `(1)`.
 pub(in crate::backend::onnx) const KEPT: &str = "kept";
-/// Place of each key, the past's first `(S)`.
+/// Place of each key `(L)`.
 pub(in crate::backend::onnx) const KEY_POSITIONS: &str = "key_positions";
 /// Where each sequence's last token stands among the T, as `(B)`.
 pub(in crate::backend::onnx) const LAST_TOKENS: &str = "last_tokens";
@@ -80,9 +80,9 @@ impl Form {
         self == Self::Short
     }
 
-    /// Whether a residual sum and the norm after it are one operator of ONNX Runtime's own. An
-    /// accelerator may lack it.
-    pub(super) fn joins_sum_and_norm(self) -> bool {
+    /// Whether attention, and a residual sum with the norm after it, are operators of our own, which are
+    /// for the processor.
+    pub(in crate::backend::onnx) fn has_own_operators(self) -> bool {
         self != Self::Whole
     }
 
@@ -115,13 +115,15 @@ impl Form {
         ];
         if span.whole {
             inputs.push(outlet(LAST_TOKENS, Int64, &[SEQUENCES]));
+        }
+        if span.whole && !self.has_own_operators() {
             inputs.push(outlet(KEY_POSITIONS, Int64, &[Any]));
         }
         if self.has_past() {
             let shape = [Of(1), Any, Of(signed(config.key_value_size()))];
             let pasts = span.layers.clone().flat_map(past_names);
             inputs.extend(pasts.map(|name| outlet(&name, Float32, &shape)));
-            inputs.push(outlet(KEPT, Int64, &[Of(2)]));
+            inputs.push(outlet(KEPT, Int64, &[Of(1)]));
         }
         inputs
     }

@@ -1,22 +1,54 @@
 //! Causal attention that stores the scores of a few tokens at a time.
 
-use kernels::{Attention, Heads};
+use kernels::{Arrays, Asking, Attention, Heads};
 use ort::operator::{
     ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput,
     ShapeInferenceContext,
 };
-use ort::value::TensorElementType;
+use ort::value::TensorElementType::{self, Float32, Int64};
+use ort::value::{PrimitiveTensorElementType, ValueRef};
 use ort::{Error, Result};
 
-use super::{is_known, missing, run};
+use super::{EPSILON, is_known, missing, run};
 
-/// Queries `(B, L, H * D)`, keys and values `(B, S, KV * D)` to `(B, L, H * D)`, scaled by
-/// `1 / sqrt(D)`: the last L of the S tokens of each sequence ask.
+/// Queries `(T, H * D)`, keys and values `(T, KV * D)` to rows as the queries, scaled by `1 / sqrt(D)`.
+/// Queries and keys are normed head by head and turned first. See [`Input`] for what it reads.
 pub(in crate::backend::onnx) const CAUSAL: &str = "CausalAttention";
 
-/// Its attributes: H and KV.
+/// Its attributes beside [`EPSILON`]: H and KV.
 pub(in crate::backend::onnx) const HEADS: &str = "num_heads";
 pub(in crate::backend::onnx) const KEY_VALUE_HEADS: &str = "kv_num_heads";
+
+/// The inputs, in order.
+#[derive(Clone, Copy)]
+enum Input {
+    /// Of the tokens that ask `(T, H * D)` or `(B, H * D)`.
+    Queries,
+    /// `(T, KV * D)`.
+    Keys,
+    Values,
+    /// Weights of the norms `(D)`.
+    QueryNorm,
+    KeyNorm,
+    /// `(positions, D / 2)`.
+    Cosines,
+    Sines,
+    /// `(B, L)`: positions follow one another, behind the past.
+    Positions,
+    /// Where among the T the only token of each sequence stands that asks `(B)`; without it all ask.
+    Last,
+    /// `(1, P, KV * D)`.
+    PastKeys,
+    PastValues,
+    /// Of how many tokens of the first sequence keys and values are given out `(1)`.
+    Kept,
+}
+
+/// Their types, up to [`Input::Positions`] and from then on.
+const REQUIRED: [TensorElementType; 8] = [
+    Float32, Float32, Float32, Float32, Float32, Float32, Float32, Int64,
+];
+const OPTIONAL: [TensorElementType; 4] = [Int64, Float32, Float32, Int64];
 
 pub(super) struct Causal {
     pub(super) threads: usize,
@@ -30,11 +62,19 @@ impl Operator for Causal {
     }
 
     fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
-        [(); 3].map(|()| OperatorInput::required(TensorElementType::Float32))
+        let required = REQUIRED.map(OperatorInput::required);
+        required
+            .into_iter()
+            .chain(OPTIONAL.map(OperatorInput::optional))
     }
 
+    /// Beside attention's the keys and values that are given out `(1, kept, KV * D)`.
     fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
-        [OperatorOutput::required(TensorElementType::Float32)]
+        [
+            OperatorOutput::required(Float32),
+            OperatorOutput::optional(Float32),
+            OperatorOutput::optional(Float32),
+        ]
     }
 
     fn create_kernel<'attr>(&self, context: &KernelContext<'attr>) -> Result<CausalKernel> {
@@ -45,6 +85,7 @@ impl Operator for Causal {
         Ok(CausalKernel {
             heads: heads(HEADS)?,
             key_value_heads: heads(KEY_VALUE_HEADS)?,
+            eps: context.get(EPSILON).ok_or_else(missing)?,
             threads: self.threads,
         })
     }
@@ -60,39 +101,102 @@ impl Operator for Causal {
 pub(super) struct CausalKernel {
     heads: usize,
     key_value_heads: usize,
+    eps: f32,
     threads: usize,
 }
 
 impl Kernel for CausalKernel {
     fn compute(&mut self, context: &ComputeContext) -> Result<()> {
-        let inputs = [
-            context.input(0)?.ok_or_else(missing)?,
-            context.input(1)?.ok_or_else(missing)?,
-            context.input(2)?.ok_or_else(missing)?,
-        ];
-        let [(shape, queries), (keys_shape, keys), (_, values)] = [
-            inputs[0].try_extract_tensor::<f32>()?,
-            inputs[1].try_extract_tensor::<f32>()?,
-            inputs[2].try_extract_tensor::<f32>()?,
-        ];
-        let ([sequences, tokens, columns], [_, all, _]) = (axes(shape)?, axes(keys_shape)?);
-        let mut output = context.output(0, shape.to_vec())?.ok_or_else(missing)?;
-        let (_, output) = output.try_extract_tensor_mut::<f32>()?;
+        let given = Given::of(context)?;
+        let [sequences, tokens] = axes(given.array::<i64>(Input::Positions)?.0)?;
+        let asking = match given.has(Input::Last) {
+            true => Asking::One(given.array(Input::Last)?.1),
+            false => Asking::All,
+        };
+        let (past, past_keys, past_values) = match given.has(Input::PastKeys) {
+            true => {
+                let (shape, keys) = given.array(Input::PastKeys)?;
+                let [_, past, _] = axes(shape)?;
+                (past, keys, given.array(Input::PastValues)?.1)
+            }
+            false => Default::default(),
+        };
+        let (shape, queries) = given.array(Input::Queries)?;
+        let [_, columns] = axes(shape)?;
         let heads = Heads {
             sequences,
             tokens,
-            keys: all,
+            past,
             heads: self.heads,
             key_value_heads: self.key_value_heads,
             size: columns / self.heads.max(1),
         };
-        let attention = Attention::new(heads, [queries, keys, values], output, self.threads);
-        run(context, &[attention.map_err(Error::new)?])
+        let array = |input| given.array(input).map(|(_, array)| array);
+        let arrays = Arrays {
+            queries,
+            keys: array(Input::Keys)?,
+            values: array(Input::Values)?,
+            past: [past_keys, past_values],
+            norms: [array(Input::QueryNorm)?, array(Input::KeyNorm)?],
+            angles: [array(Input::Cosines)?, array(Input::Sines)?],
+        };
+        let mut output = context.output(0, shape.to_vec())?.ok_or_else(missing)?;
+        let (_, output) = output.try_extract_tensor_mut::<f32>()?;
+        let attention = Attention::new(heads, asking, arrays, self.eps, output, self.threads);
+        let attention = attention.map_err(Error::new)?;
+        if given.has(Input::Kept) {
+            let [kept] = axes(given.array(Input::Kept)?.1)?;
+            keep(
+                context,
+                &attention,
+                [kept, self.key_value_heads * heads.size],
+            )?;
+        }
+        run(context, &[attention])
     }
 }
 
-/// The sizes of three axes.
-fn axes(shape: &[i64]) -> Result<[usize; 3]> {
-    let axes: [i64; 3] = shape.try_into().map_err(|_| missing())?;
+/// Gives out keys and values `(1, tokens, columns)`.
+fn keep(
+    context: &ComputeContext,
+    attention: &Attention<'_>,
+    [tokens, columns]: [usize; 2],
+) -> Result<()> {
+    let shape = [1, tokens as i64, columns as i64];
+    let mut keys = context.output(1, shape)?.ok_or_else(missing)?;
+    let mut values = context.output(2, shape)?.ok_or_else(missing)?;
+    let [(_, keys), (_, values)] = [
+        keys.try_extract_tensor_mut()?,
+        values.try_extract_tensor_mut()?,
+    ];
+    match tokens {
+        0 => Ok(()),
+        _ => attention.keep([keys, values]).map_err(Error::new),
+    }
+}
+
+/// The inputs of a run.
+struct Given<'a>(Vec<Option<ValueRef<'a>>>);
+
+impl<'a> Given<'a> {
+    fn of(context: &'a ComputeContext) -> Result<Self> {
+        let inputs = (0..REQUIRED.len() + OPTIONAL.len()).map(|input| context.input(input));
+        Ok(Self(inputs.collect::<Result<_>>()?))
+    }
+
+    fn has(&self, input: Input) -> bool {
+        self.0[input as usize].is_some()
+    }
+
+    fn array<T: PrimitiveTensorElementType>(&self, input: Input) -> Result<(&[i64], &[T])> {
+        let value = self.0[input as usize].as_ref().ok_or_else(missing)?;
+        let (shape, array) = value.try_extract_tensor()?;
+        Ok((shape, array))
+    }
+}
+
+/// So many sizes.
+fn axes<const AXES: usize>(sizes: &[i64]) -> Result<[usize; AXES]> {
+    let axes: [i64; AXES] = sizes.try_into().map_err(|_| missing())?;
     Ok(axes.map(|axis| usize::try_from(axis).unwrap_or_default()))
 }
