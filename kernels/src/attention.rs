@@ -55,6 +55,25 @@ pub enum Asking<'a> {
     One(&'a [i64]),
 }
 
+impl Asking<'_> {
+    /// Whether each token that asks is one of its sequence.
+    fn check(&self, heads: Heads) -> Result<(), String> {
+        let Self::One(places) = self else {
+            return Ok(());
+        };
+        let are_within = places.iter().enumerate().all(|(sequence, place)| {
+            let tokens = sequence * heads.tokens..(sequence + 1) * heads.tokens;
+            usize::try_from(*place).is_ok_and(|place| tokens.contains(&place))
+        });
+        match are_within && places.len() == heads.sequences {
+            true => Ok(()),
+            false => Err(format!(
+                "expected a token of each sequence of {heads:?}, found {places:?}"
+            )),
+        }
+    }
+}
+
 /// What attention reads; B sequences of L tokens after a past of P.
 #[derive(Debug, Clone, Copy)]
 pub struct Arrays<'a> {
@@ -74,6 +93,28 @@ pub struct Arrays<'a> {
 }
 
 impl Arrays<'_> {
+    /// Whether they, and an output of so many elements, are of these heads where so many tokens ask.
+    fn check(&self, heads: Heads, asking: usize, output: usize) -> Result<(), String> {
+        let (tokens, size) = (heads.sequences * heads.tokens, heads.size);
+        let asks = asking * heads.queries();
+        let asked = tokens * heads.keys_or_values();
+        let past = heads.past * heads.keys_or_values();
+        let positions = (heads.past + heads.tokens) * (size / 2);
+        let expected = [
+            asks, asked, asked, past, past, size, size, positions, positions,
+        ];
+        let found = self.found(positions);
+        let is_whole = heads.heads.is_multiple_of(heads.key_value_heads.max(1))
+            && size > 0
+            && size.is_multiple_of(UNROLLED);
+        match found == expected && output == asks && is_whole {
+            true => Ok(()),
+            false => Err(format!(
+                "expected arrays of {heads:?}, found {found:?} elements and {output} of the output"
+            )),
+        }
+    }
+
     /// Elements of all, positions beyond the last token's apart.
     fn found(&self, positions: usize) -> [usize; 9] {
         let angles = self.angles.map(|angles| angles.len().min(positions));
@@ -117,30 +158,12 @@ impl<'a> Attention<'a> {
         output: &'a mut [f32],
         threads: usize,
     ) -> Result<Self, String> {
-        let (tokens, size) = (heads.sequences * heads.tokens, heads.size);
-        let asked = tokens * heads.keys_or_values();
-        let past = heads.past * heads.keys_or_values();
-        let positions = (heads.past + heads.tokens) * (size / 2);
         let of_sequence = match asking {
             Asking::All => heads.tokens,
             Asking::One(_) => 1,
         };
-        let asks = heads.sequences * of_sequence * heads.queries();
-        let expected = [
-            asks, asked, asked, past, past, size, size, positions, positions,
-        ];
-        let found = arrays.found(positions);
-        let is_whole = heads.heads.is_multiple_of(heads.key_value_heads.max(1))
-            && size > 0
-            && size.is_multiple_of(UNROLLED)
-            && output.len() == asks;
-        if found != expected || !is_whole {
-            let given = output.len();
-            return Err(format!(
-                "expected arrays of {heads:?}, found {found:?} elements and {given} of the output"
-            ));
-        }
-        check(heads, asking)?;
+        arrays.check(heads, heads.sequences * of_sequence, output.len())?;
+        asking.check(heads)?;
         let blocks = heads.sequences * heads.key_value_heads;
         Ok(Self {
             heads,
@@ -249,23 +272,6 @@ impl<'a> Attention<'a> {
         self.arrays
             .angles
             .map(|angles| &angles[position * half..][..half])
-    }
-}
-
-/// Whether each token that asks is one of its sequence.
-fn check(heads: Heads, asking: Asking<'_>) -> Result<(), String> {
-    let Asking::One(places) = asking else {
-        return Ok(());
-    };
-    let are_within = (places.iter().enumerate()).all(|(sequence, place)| {
-        let tokens = sequence * heads.tokens..(sequence + 1) * heads.tokens;
-        usize::try_from(*place).is_ok_and(|place| tokens.contains(&place))
-    });
-    match are_within && places.len() == heads.sequences {
-        true => Ok(()),
-        false => Err(format!(
-            "expected a token of each sequence of {heads:?}, found {places:?}"
-        )),
     }
 }
 

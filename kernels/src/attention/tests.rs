@@ -88,55 +88,61 @@ fn embedded(head: &[f32], norm: &[f32], [cosines, sines]: [&[f32]; 2]) -> Vec<f6
 
 /// Each output by the definition, in f64; all tokens ask.
 fn expected(heads: Heads, arrays: Arrays<'_>) -> Vec<f64> {
-    let (size, past) = (heads.size, heads.past);
+    let rows = 0..heads.sequences * heads.tokens;
+    let of_row = |row: usize| (0..heads.heads).map(move |head| (row, head));
+    rows.flat_map(of_row)
+        .flat_map(|(row, head)| expected_of(heads, arrays, row, head))
+        .collect()
+}
+
+/// Of a head of a token of all sequences.
+fn expected_of(heads: Heads, arrays: Arrays<'_>, row: usize, head: usize) -> Vec<f64> {
+    let (size, past, kv) = (heads.size, heads.past, heads.key_value_heads);
+    let (sequence, token) = (row / heads.tokens, row % heads.tokens);
+    let key_head = head / (heads.heads / kv);
     let angles = |position: usize| {
         let of_position = position * (size / 2)..(position + 1) * (size / 2);
         arrays.angles.map(|angles| &angles[of_position.clone()])
     };
-    let of = |all: &[f32], row: usize, heads: usize, head: usize| -> Vec<f32> {
-        all[(row * heads + head) * size..][..size].to_vec()
+    let wide = |all: &[f32], row: usize| -> Vec<f64> {
+        let of_row = all[(row * kv + key_head) * size..][..size].iter();
+        of_row.map(|element| f64::from(*element)).collect()
     };
-    let wide = |head: Vec<f32>| -> Vec<f64> { head.into_iter().map(f64::from).collect() };
-    let mut output = Vec::new();
-    for (sequence, token, head) in (0..heads.sequences * heads.tokens).flat_map(|row| {
-        (0..heads.heads).map(move |head| (row / heads.tokens, row % heads.tokens, head))
-    }) {
-        let (kv, key_head) = (
-            heads.key_value_heads,
-            head / (heads.heads / heads.key_value_heads),
-        );
-        let row = |key: usize| sequence * heads.tokens + key - past;
-        let query = of(arrays.queries, row(past + token), heads.heads, head);
-        let query = embedded(&query, arrays.norms[0], angles(past + token));
-        let key = |key: usize| match key < past {
-            true => wide(of(arrays.past[0], key, kv, key_head)),
-            false => {
-                let head = of(arrays.keys, row(key), kv, key_head);
-                embedded(&head, arrays.norms[1], angles(key))
-            }
-        };
-        let value = |key: usize| match key < past {
-            true => wide(of(arrays.past[1], key, kv, key_head)),
-            false => wide(of(arrays.values, row(key), kv, key_head)),
-        };
-        let score = |of: usize| {
-            let products = key(of)
-                .into_iter()
-                .zip(&query)
-                .map(|(key, query)| key * query);
-            products.sum::<f64>() / (size as f64).sqrt()
-        };
-        let scores: Vec<f64> = (0..=past + token).map(score).collect();
-        let most = scores.iter().copied().fold(f64::MIN, f64::max);
-        let weights: Vec<f64> = scores.iter().map(|score| (score - most).exp()).collect();
-        let sum: f64 = weights.iter().sum();
-        let mut outputs = vec![0.0; size];
-        for (of, weight) in weights.iter().enumerate() {
-            for (output, value) in outputs.iter_mut().zip(value(of)) {
-                *output += weight * value / sum;
-            }
+    let row_of = |key: usize| sequence * heads.tokens + key - past;
+    let key = |key: usize| match key < past {
+        true => wide(arrays.past[0], key),
+        false => {
+            let head = &arrays.keys[(row_of(key) * kv + key_head) * size..][..size];
+            embedded(head, arrays.norms[1], angles(key))
         }
-        output.extend(outputs);
+    };
+    let value = |key: usize| match key < past {
+        true => wide(arrays.past[1], key),
+        false => wide(arrays.values, row_of(key)),
+    };
+    let query = &arrays.queries[(row * heads.heads + head) * size..][..size];
+    let query = embedded(query, arrays.norms[0], angles(past + token));
+    let score = |of: usize| {
+        let products = key(of)
+            .into_iter()
+            .zip(&query)
+            .map(|(key, query)| key * query);
+        products.sum::<f64>() / (size as f64).sqrt()
+    };
+    let scores: Vec<f64> = (0..=past + token).map(score).collect();
+    weighed(&scores, value, size)
+}
+
+/// The sum of values by the softmax of scores.
+fn weighed(scores: &[f64], value: impl Fn(usize) -> Vec<f64>, size: usize) -> Vec<f64> {
+    let most = scores.iter().copied().fold(f64::MIN, f64::max);
+    let weights: Vec<f64> = scores.iter().map(|score| (score - most).exp()).collect();
+    let sum: f64 = weights.iter().sum();
+    let mut output = vec![0.0; size];
+    for (of, weight) in weights.iter().enumerate() {
+        for (output, value) in output.iter_mut().zip(value(of)) {
+            *output += weight * value / sum;
+        }
     }
     output
 }
@@ -168,12 +174,14 @@ fn each_token_attends_to_itself_and_those_before_whatever_stands_beside_it() {
                 assert!(error <= 4e-6, "{heads:?}: {found}, expected {expected}");
             }
             the_last_sequence_alone(heads, arrays, &found, arch);
+            its_beginning_as_a_past(heads, arrays, &found, arch);
             one_token_of_each_sequence(heads, arrays, &found, arch);
         }
     }
 }
 
-fn the_last_sequence_alone(heads: Heads, arrays: Arrays<'_>, found: &[f32], arch: Arch) {
+/// The last sequence, and how many elements of outputs come before it.
+fn last_sequence(heads: Heads, arrays: Arrays<'_>) -> (Heads, Arrays<'_>, usize) {
     let [own, own_keys] =
         [arrays.queries.len(), arrays.keys.len()].map(|len| len - len / heads.sequences);
     let alone = Heads {
@@ -186,26 +194,33 @@ fn the_last_sequence_alone(heads: Heads, arrays: Arrays<'_>, found: &[f32], arch
         values: &arrays.values[own_keys..],
         ..arrays
     };
-    assert!(
-        run(alone, Asking::All, arrays, 1, arch) == found[own..],
-        "{heads:?}"
-    );
+    (alone, arrays, own)
+}
+
+fn the_last_sequence_alone(heads: Heads, arrays: Arrays<'_>, found: &[f32], arch: Arch) {
+    let (alone, arrays, own) = last_sequence(heads, arrays);
+    let alone = run(alone, Asking::All, arrays, 1, arch);
+    assert!(alone == found[own..], "{heads:?}");
+}
+
+/// What the first tokens of a sequence keep is a past to its others.
+fn its_beginning_as_a_past(heads: Heads, arrays: Arrays<'_>, found: &[f32], arch: Arch) {
     if heads.past > 0 {
         return;
     }
-    // What it keeps is a past to its last tokens.
-    let (first, rest) = (heads.tokens / 2, heads.tokens - heads.tokens / 2);
-    let kept = first * heads.keys_or_values();
+    let (alone, arrays, own) = last_sequence(heads, arrays);
+    let past = heads.tokens / 2;
+    let kept = past * heads.keys_or_values();
     let [mut keys, mut values] = [(); 2].map(|()| vec![f32::NAN; kept]);
     let mut output = vec![0.0; arrays.queries.len()];
     let attention = Attention::new(alone, Asking::All, arrays, EPS, &mut output, 1);
     attention.unwrap().keep([&mut keys, &mut values]).unwrap();
     let after = Heads {
-        tokens: rest,
-        past: first,
+        tokens: heads.tokens - past,
+        past,
         ..alone
     };
-    let skipped = first * heads.queries();
+    let skipped = past * heads.queries();
     let arrays = Arrays {
         queries: &arrays.queries[skipped..],
         keys: &arrays.keys[kept..],
@@ -287,15 +302,27 @@ fn what_does_not_fit_together_is_told() {
         let told = format!("expected a token of each sequence of {heads:?}, found {places:?}");
         assert_eq!(message, told);
     }
-    let mut output = vec![0.0; 32];
-    let attention = Attention::new(heads, Asking::All, owned.get(), EPS, &mut output, 1).unwrap();
-    assert!(
-        attention.keep([&mut [0.0; 4], &mut [0.0; 4]]).is_err(),
-        "behind a past"
-    );
-    let bare = Heads { past: 0, ..heads };
-    let owned = Owned::of(bare);
-    let attention = Attention::new(bare, Asking::All, owned.get(), EPS, &mut output, 1).unwrap();
-    assert!(attention.keep([&mut [0.0; 8], &mut [0.0; 4]]).is_err());
-    assert!(attention.keep([&mut [0.0; 32], &mut [0.0; 32]]).is_err());
+}
+
+#[test]
+fn more_than_there_is_or_behind_a_past_is_not_kept() {
+    let behind = Heads {
+        sequences: 2,
+        tokens: 2,
+        past: 1,
+        heads: 2,
+        key_value_heads: 1,
+        size: 4,
+    };
+    let kept = |heads, [keys, values]: [usize; 2]| {
+        let (owned, mut output) = (Owned::of(heads), vec![0.0; 32]);
+        let attention = Attention::new(heads, Asking::All, owned.get(), EPS, &mut output, 1);
+        let [mut keys, mut values] = [keys, values].map(|len| vec![0.0; len]);
+        attention.unwrap().keep([&mut keys, &mut values])
+    };
+    let first = Heads { past: 0, ..behind };
+    assert_eq!(kept(first, [4, 4]), Ok(()));
+    assert!(kept(behind, [4, 4]).is_err());
+    assert!(kept(first, [8, 4]).is_err());
+    assert!(kept(first, [32, 32]).is_err());
 }

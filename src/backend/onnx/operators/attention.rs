@@ -108,40 +108,15 @@ pub(super) struct CausalKernel {
 impl Kernel for CausalKernel {
     fn compute(&mut self, context: &ComputeContext) -> Result<()> {
         let given = Given::of(context)?;
-        let [sequences, tokens] = axes(given.array::<i64>(Input::Positions)?.0)?;
+        let heads = self.heads(&given)?;
         let asking = match given.has(Input::Last) {
             true => Asking::One(given.array(Input::Last)?.1),
             false => Asking::All,
         };
-        let (past, past_keys, past_values) = match given.has(Input::PastKeys) {
-            true => {
-                let (shape, keys) = given.array(Input::PastKeys)?;
-                let [_, past, _] = axes(shape)?;
-                (past, keys, given.array(Input::PastValues)?.1)
-            }
-            false => Default::default(),
-        };
-        let (shape, queries) = given.array(Input::Queries)?;
-        let [_, columns] = axes(shape)?;
-        let heads = Heads {
-            sequences,
-            tokens,
-            past,
-            heads: self.heads,
-            key_value_heads: self.key_value_heads,
-            size: columns / self.heads.max(1),
-        };
-        let array = |input| given.array(input).map(|(_, array)| array);
-        let arrays = Arrays {
-            queries,
-            keys: array(Input::Keys)?,
-            values: array(Input::Values)?,
-            past: [past_keys, past_values],
-            norms: [array(Input::QueryNorm)?, array(Input::KeyNorm)?],
-            angles: [array(Input::Cosines)?, array(Input::Sines)?],
-        };
-        let mut output = context.output(0, shape.to_vec())?.ok_or_else(missing)?;
+        let shape = given.array::<f32>(Input::Queries)?.0.to_vec();
+        let mut output = context.output(0, shape)?.ok_or_else(missing)?;
         let (_, output) = output.try_extract_tensor_mut::<f32>()?;
+        let arrays = given.arrays()?;
         let attention = Attention::new(heads, asking, arrays, self.eps, output, self.threads);
         let attention = attention.map_err(Error::new)?;
         if given.has(Input::Kept) {
@@ -153,6 +128,25 @@ impl Kernel for CausalKernel {
             )?;
         }
         run(context, &[attention])
+    }
+}
+
+impl CausalKernel {
+    fn heads(&self, given: &Given<'_>) -> Result<Heads> {
+        let [sequences, tokens] = axes(given.array::<i64>(Input::Positions)?.0)?;
+        let [_, columns] = axes(given.array::<f32>(Input::Queries)?.0)?;
+        let past = match given.has(Input::PastKeys) {
+            true => axes(given.array::<f32>(Input::PastKeys)?.0)?,
+            false => [0; 3],
+        };
+        Ok(Heads {
+            sequences,
+            tokens,
+            past: past[1],
+            heads: self.heads,
+            key_value_heads: self.key_value_heads,
+            size: columns / self.heads.max(1),
+        })
     }
 }
 
@@ -186,6 +180,22 @@ impl<'a> Given<'a> {
 
     fn has(&self, input: Input) -> bool {
         self.0[input as usize].is_some()
+    }
+
+    fn arrays(&self) -> Result<Arrays<'_>> {
+        let array = |input| self.array(input).map(|(_, array)| array);
+        let past = match self.has(Input::PastKeys) {
+            true => [array(Input::PastKeys)?, array(Input::PastValues)?],
+            false => Default::default(),
+        };
+        Ok(Arrays {
+            queries: array(Input::Queries)?,
+            keys: array(Input::Keys)?,
+            values: array(Input::Values)?,
+            past,
+            norms: [array(Input::QueryNorm)?, array(Input::KeyNorm)?],
+            angles: [array(Input::Cosines)?, array(Input::Sines)?],
+        })
     }
 
     fn array<T: PrimitiveTensorElementType>(&self, input: Input) -> Result<(&[i64], &[T])> {
