@@ -1,9 +1,11 @@
 """Our f32 and int8 beside what one would run instead, on one checkpoint, in turns in one run.
 
-Each peer is a process of its own; one computes while the others sleep. A round runs each case once on each peer,
-after a round that does not count, whose vectors tell the fidelity: the least cosine to the reference's, which is
-sentence-transformers' in f32. Times are medians of the clock over a whole request, from texts to vectors; ratios are
-to our int8, or to the first of ours that runs. Nobody else may use the machine meanwhile: the load is printed.
+Each peer is a process of its own; one computes while the others sleep. No more of them than --at-once are in memory
+together, for what is read anew from the disk is slow: the first of all runs beside every group of others. A round runs
+each case once on each peer, after a round that does not count, whose vectors tell the fidelity: the least cosine to the
+reference's, which is sentence-transformers' in f32. Times are medians of the clock over a whole request, from texts to
+vectors; ratios are to our int8, or to the first of those that were asked for, in the same rounds. Nobody else may use
+the machine meanwhile: the load is printed.
 """
 
 import argparse
@@ -140,6 +142,74 @@ def table(rows):
         print("  ".join(cells).rstrip())
 
 
+class Run:
+    """What groups of peers have been found to take."""
+
+    def __init__(self, options):
+        self.options, self.work = options, Workload(options.checkpoint)
+        self.end = time.monotonic() + options.seconds
+        self.load = [os.getloadavg()[0]]
+        self.cases = {case: {"ms": {}, "ratio": {}, "rounds": {}} for case in options.cases}
+        self.vectors = {case: {} for case in options.cases}
+        self.peers, self.left_out, self.not_run = {}, {}, []
+        self.left_out |= {name: "it was not asked for" for name in commands(options) if not options.asks_for(name)}
+
+    def group(self, names, wanted, groups_left):
+        """Runs all cases of some peers, of which the first runs in every group, in its share of the time."""
+        peers = []
+        for name in names:
+            try:
+                peers.append(start(self.options, name, wanted[name]))
+                print(f"loaded {name}: {peers[-1].version}, {peers[-1].load_ms / 1e3:.1f} s", file=sys.stderr)
+            except Failed as error:
+                self.left_out[name] = str(error)
+        until = time.monotonic() + (self.end - time.monotonic()) / groups_left
+        started = list(peers)
+        for place, case in enumerate(self.cases):
+            left = until - time.monotonic()
+            if left < 0:
+                self.not_run.append(f"{case} of {', '.join(names)}")
+                continue
+            self._case(case, peers, names[0], time.monotonic() + left / (len(self.cases) - place))
+            print(f"{case}: done, {self.end - time.monotonic():.0f} s left", file=sys.stderr)
+        for peer in peers:
+            peer.end()
+        for peer in started:
+            known = {"version": peer.version, "load_ms": peer.load_ms, "resident": peer.resident}
+            self.peers.setdefault(peer.name, known)
+
+    def _case(self, case, peers, first, until):
+        requests, prompt = self.work.requests(case)
+        medians, vectors, rounds = run_case(peers, requests, prompt, self.options.rounds, until, self.left_out)
+        found = self.cases[case]
+        found["tokens"] = [sum(self.work.tokens(texts, prompt)) for texts in requests]
+        for peer in peers:
+            ms = medians[peer.name]
+            found["ms"].setdefault(peer.name, ms)
+            if first in medians:
+                found["ratio"].setdefault(peer.name, ms / medians[first])
+            found["rounds"].setdefault(peer.name, rounds)
+        self.vectors[case] |= vectors
+
+    def report(self):
+        fidelity = {}
+        for vectors in self.vectors.values():
+            reference = vectors.get(REFERENCE)
+            for name, rows in vectors.items():
+                if reference and len(rows) == len(reference):
+                    fidelity[name] = min(fidelity.get(name, 1.0), cosines(rows, reference))
+        return {
+            "checkpoint": self.options.checkpoint.name,
+            "threads": self.options.threads,
+            "load": [*self.load, os.getloadavg()[0]],
+            "cases": {case: found for case, found in self.cases.items() if found["ms"]},
+            "not_run": self.not_run,
+            "fidelity": fidelity,
+            "left_out": self.left_out,
+            "peers": self.peers,
+        }
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path)
@@ -152,44 +222,21 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--cases", nargs="+", choices=CASES, default=CASES)
     parser.add_argument("--peers", nargs="+", help="parts of the names of those to run; all without it")
-    parser.add_argument("--seconds", type=int, default=900, help="share so long among the cases; each has a round at least, and none begins later")
+    parser.add_argument("--at-once", type=int, default=5, help="peers in memory at a time")
+    parser.add_argument("--seconds", type=int, default=900, help="share so long among groups and cases; a case that begins has a round at least, and none begins later")
     parser.add_argument("--json", type=Path, help="also write everything to this file")
     options = parser.parse_args()
-    begin = time.monotonic()
-    work = Workload(options.checkpoint)
-    peers, left_out = [], {}
-    for name, command in commands(options).items():
-        if options.peers and not any(part in name for part in options.peers):
-            left_out[name] = "it was not asked for"
-            continue
-        try:
-            peers.append(start(options, name, command))
-            print(f"loaded {name}: {peers[-1].version}, {peers[-1].load_ms / 1e3:.1f} s", file=sys.stderr)
-        except Failed as error:
-            left_out[name] = str(error)
-    report = {"checkpoint": options.checkpoint.name, "threads": options.threads}
-    report |= {"load": [os.getloadavg()[0]], "cases": {}, "not_run": []}
-    fidelity = {}
-    for place, case in enumerate(options.cases):
-        left = begin + options.seconds - time.monotonic()
-        if left < 0:
-            report["not_run"].append(case)
-            continue
-        requests, prompt = work.requests(case)
-        until = time.monotonic() + left / (len(options.cases) - place)
-        medians, vectors, rounds = run_case(peers, requests, prompt, options.rounds, until, left_out)
-        tokens = [sum(work.tokens(texts, prompt)) for texts in requests]
-        report["cases"][case] = {"tokens": tokens, "ms": medians, "rounds": rounds}
-        for name in vectors:
-            if REFERENCE in vectors and len(vectors[name]) == len(vectors[REFERENCE]):
-                cosine = cosines(vectors[name], vectors[REFERENCE])
-                fidelity[name] = min(fidelity.get(name, 1.0), cosine)
-        print(f"{case}: done after {time.monotonic() - begin:.0f} s", file=sys.stderr)
-    report["load"].append(os.getloadavg()[0])
-    report |= {"fidelity": fidelity, "left_out": left_out}
-    report["peers"] = {p.name: {"version": p.version, "load_ms": p.load_ms, "resident": p.resident} for p in peers}
-    for peer in peers:
-        peer.end()
+    options.asks_for = lambda name: not options.peers or any(part in name for part in options.peers)
+    wanted = {name: command for name, command in commands(options).items() if options.asks_for(name)}
+    if not wanted:
+        parser.error(f"no peer of such a name; there are: {', '.join(commands(options))}")
+    run = Run(options)
+    first, *others = wanted
+    size = max(1, options.at_once - 1)
+    groups = [others[begin : begin + size] for begin in range(0, len(others), size)] or [[]]
+    for place, group in enumerate(groups):
+        run.group([first, *group], wanted, len(groups) - place)
+    report = run.report()
     show(report)
     if options.json:
         options.json.write_text(json.dumps(report, indent=1) + "\n")
@@ -204,16 +251,16 @@ def show(report):
     for name in names:
         cells = []
         for case in cases.values():
-            first = case["ms"].get(names[0])
-            ms = case["ms"].get(name)
-            cells.append("failed" if ms is None else f"{ms:.1f}" + (f" ({ms / first:.2f})" if first else ""))
+            ms, ratio = case["ms"].get(name), case["ratio"].get(name)
+            cells.append("-" if ms is None else f"{ms:.1f}" + (f" ({ratio:.2f})" if ratio else ""))
         peer = report["peers"][name]
         cosine = f"{report['fidelity'][name]:.6f}" if name in report["fidelity"] else "no reference"
         rows.append([name, *cells, cosine, f"{peer['load_ms'] / 1e3:.1f}", f"{peer['resident'] / 1e6:.0f}"])
     table(rows)
     for case, what in cases.items():
         requests, least, most = len(what["tokens"]), min(what["tokens"]), max(what["tokens"])
-        print(f"{case}: {what['rounds']} rounds of {requests} requests of {least} to {most} tokens")
+        rounds = min(what["rounds"].values())
+        print(f"{case}: {rounds} rounds or more of {requests} requests of {least} to {most} tokens")
     for name, version in ((name, report["peers"][name]["version"]) for name in names):
         print(f"{name}: {version}")
     for name, reason in report["left_out"].items():

@@ -1,10 +1,12 @@
 #!/bin/sh
 # Sets up what one would run instead of us and runs it beside us on a random checkpoint of the true 0.6B
 # shape; prints one table. The first run takes half an hour and more to set up, for llama.cpp and candle are
-# compiled; 15 GB of disk and 24 GB of memory. After that 15 minutes are shared among the cases; --seconds and
-# --cases choose otherwise.
+# compiled; 15 GB of disk, and the memory of as many peers as --at-once says, of 1 to 5.5 GB each. After that 15
+# minutes are shared among groups of peers and their cases, of which `mixed` takes longest: --seconds and --cases
+# choose otherwise.
 #
-# Usage: benches/peers/run.sh [--cases 1x16 ...] [--peers NAME ...] [--rounds N] [--seconds N] [--json FILE]
+# Usage: benches/peers/run.sh [--cases 1x16 ...] [--peers NAME ...] [--at-once N] [--rounds N] [--seconds N]
+#   [--json FILE]
 # CHECKPOINT names another checkpoint, TOKENIZER the folder of the released tokenizer that the random one gets
 # (models/tiny). WORK keeps checkpoints, virtual environments and programs between runs. What cannot be set up is
 # left out, and the table says why.
