@@ -1,5 +1,6 @@
 """Our attention and ONNX Runtime's ways to attend, by length, in turns in one run: one layer of the 0.6B
 (16 query heads, 8 KV heads, head_dim 128), two threads. The arguments are what starts kernels/benches/attention.rs.
+Ours norms and turns queries and keys too, which the others are given as they attend.
 
 Printed are medians in processor time, which other work on the machine disturbs less than the clock, and
 the peak memory of a process that runs this case alone.

@@ -3,7 +3,20 @@
 
 use super::*;
 
+use definition::expected;
+
+mod definition;
+
 const EPS: f32 = 1e-6;
+
+const BEHIND_A_PAST: Heads = Heads {
+    sequences: 2,
+    tokens: 2,
+    past: 1,
+    heads: 2,
+    key_value_heads: 1,
+    size: 4,
+};
 
 fn numbers(count: usize, step: usize) -> Vec<f32> {
     let numbers = (0..count).map(|i| (i * step % 257) as f32 / 64.0 - 2.0);
@@ -64,86 +77,6 @@ fn run(
     // In any order, and a second time, which does nothing; beyond the last there is none.
     let all = (0..=attention.tasks()).rev();
     all.clone().chain(all).for_each(|task| attention.run(task));
-    output
-}
-
-/// A head, normed and turned, in f64.
-fn embedded(head: &[f32], norm: &[f32], [cosines, sines]: [&[f32]; 2]) -> Vec<f64> {
-    let squares = head.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>();
-    let root = (squares / head.len() as f64 + f64::from(EPS)).sqrt();
-    let normed = head.iter().zip(norm);
-    let normed: Vec<f64> = normed
-        .map(|(x, weight)| f64::from(*x) / root * f64::from(*weight))
-        .collect();
-    let half = head.len() / 2;
-    let turned = |i: usize| {
-        let (cosine, sine) = (f64::from(cosines[i % half]), f64::from(sines[i % half]));
-        match i < half {
-            true => normed[i] * cosine - normed[i + half] * sine,
-            false => normed[i] * cosine + normed[i - half] * sine,
-        }
-    };
-    (0..head.len()).map(turned).collect()
-}
-
-/// Each output by the definition, in f64; all tokens ask.
-fn expected(heads: Heads, arrays: Arrays<'_>) -> Vec<f64> {
-    let rows = 0..heads.sequences * heads.tokens;
-    let of_row = |row: usize| (0..heads.heads).map(move |head| (row, head));
-    rows.flat_map(of_row)
-        .flat_map(|(row, head)| expected_of(heads, arrays, row, head))
-        .collect()
-}
-
-/// Of a head of a token of all sequences.
-fn expected_of(heads: Heads, arrays: Arrays<'_>, row: usize, head: usize) -> Vec<f64> {
-    let (size, past, kv) = (heads.size, heads.past, heads.key_value_heads);
-    let (sequence, token) = (row / heads.tokens, row % heads.tokens);
-    let key_head = head / (heads.heads / kv);
-    let angles = |position: usize| {
-        let of_position = position * (size / 2)..(position + 1) * (size / 2);
-        arrays.angles.map(|angles| &angles[of_position.clone()])
-    };
-    let wide = |all: &[f32], row: usize| -> Vec<f64> {
-        let of_row = all[(row * kv + key_head) * size..][..size].iter();
-        of_row.map(|element| f64::from(*element)).collect()
-    };
-    let row_of = |key: usize| sequence * heads.tokens + key - past;
-    let key = |key: usize| match key < past {
-        true => wide(arrays.past[0], key),
-        false => {
-            let head = &arrays.keys[(row_of(key) * kv + key_head) * size..][..size];
-            embedded(head, arrays.norms[1], angles(key))
-        }
-    };
-    let value = |key: usize| match key < past {
-        true => wide(arrays.past[1], key),
-        false => wide(arrays.values, row_of(key)),
-    };
-    let query = &arrays.queries[(row * heads.heads + head) * size..][..size];
-    let query = embedded(query, arrays.norms[0], angles(past + token));
-    let score = |of: usize| {
-        let products = key(of)
-            .into_iter()
-            .zip(&query)
-            .map(|(key, query)| key * query);
-        products.sum::<f64>() / (size as f64).sqrt()
-    };
-    let scores: Vec<f64> = (0..=past + token).map(score).collect();
-    weighed(&scores, value, size)
-}
-
-/// The sum of values by the softmax of scores.
-fn weighed(scores: &[f64], value: impl Fn(usize) -> Vec<f64>, size: usize) -> Vec<f64> {
-    let most = scores.iter().copied().fold(f64::MIN, f64::max);
-    let weights: Vec<f64> = scores.iter().map(|score| (score - most).exp()).collect();
-    let sum: f64 = weights.iter().sum();
-    let mut output = vec![0.0; size];
-    for (of, weight) in weights.iter().enumerate() {
-        for (output, value) in output.iter_mut().zip(value(of)) {
-            *output += weight * value / sum;
-        }
-    }
     output
 }
 
@@ -272,14 +205,7 @@ fn what_is_no_number_stays_none_and_reaches_nothing_before_it() {
 
 #[test]
 fn what_does_not_fit_together_is_told() {
-    let heads = Heads {
-        sequences: 2,
-        tokens: 2,
-        past: 1,
-        heads: 2,
-        key_value_heads: 1,
-        size: 4,
-    };
+    let heads = BEHIND_A_PAST;
     let owned = Owned::of(heads);
     let found = |heads, asking, arrays: Arrays<'_>| {
         let mut output = vec![0.0; arrays.queries.len()];
@@ -306,23 +232,18 @@ fn what_does_not_fit_together_is_told() {
 
 #[test]
 fn more_than_there_is_or_behind_a_past_is_not_kept() {
-    let behind = Heads {
-        sequences: 2,
-        tokens: 2,
-        past: 1,
-        heads: 2,
-        key_value_heads: 1,
-        size: 4,
-    };
     let kept = |heads, [keys, values]: [usize; 2]| {
         let (owned, mut output) = (Owned::of(heads), vec![0.0; 32]);
         let attention = Attention::new(heads, Asking::All, owned.get(), EPS, &mut output, 1);
         let [mut keys, mut values] = [keys, values].map(|len| vec![0.0; len]);
         attention.unwrap().keep([&mut keys, &mut values])
     };
-    let first = Heads { past: 0, ..behind };
+    let first = Heads {
+        past: 0,
+        ..BEHIND_A_PAST
+    };
     assert_eq!(kept(first, [4, 4]), Ok(()));
-    assert!(kept(behind, [4, 4]).is_err());
+    assert!(kept(BEHIND_A_PAST, [4, 4]).is_err());
     assert!(kept(first, [8, 4]).is_err());
     assert!(kept(first, [32, 32]).is_err());
 }
