@@ -40,7 +40,7 @@ impl Dtype {
 
     /// Gives `each` the elements of little-endian `bytes` in order, as f32, which holds both half
     /// types exactly. Words of codes come as numbers, rounded.
-    #[cfg(any(feature = "mlx", feature = "onnx"))]
+    #[cfg(feature = "onnx")]
     pub(crate) fn decode(self, bytes: &[u8], each: impl FnMut(f32)) {
         let (quads, pairs) = (bytes.as_chunks().0, bytes.as_chunks().0);
         match self {
@@ -123,7 +123,7 @@ impl fmt::Display for Dtype {
     }
 }
 
-#[cfg(all(test, any(feature = "mlx", feature = "onnx")))]
+#[cfg(all(test, feature = "onnx"))]
 mod tests {
     use super::*;
 

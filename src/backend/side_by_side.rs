@@ -54,14 +54,19 @@ pub(super) fn each<T: Sync, R: Send, E: Send>(
     Ok(made.into_iter().map(|(_, made)| made).collect())
 }
 
-/// Copies bytes to as many places, a piece at a time by `write`. What takes the time is that the system
-/// gives pages to the one and finds those of the other.
+/// Copies elements of `size` bytes to as many places, a piece at a time by `write`. What takes the time
+/// is that the system gives pages to the one and finds those of the other.
 #[cfg(feature = "mlx")]
-pub(super) fn copy<T: Send>(from: &[u8], to: &mut [T], write: impl Fn(&mut [T], &[u8]) + Sync) {
-    /// What one thread copies at a time.
-    const PIECE: usize = 1 << 20;
+pub(super) fn copy<T: Send>(
+    from: &[u8],
+    size: usize,
+    to: &mut [T],
+    write: impl Fn(&mut [T], &[u8]) + Sync,
+) {
+    /// Elements that one thread copies at a time.
+    const PIECE: usize = 1 << 18;
 
-    let pieces = to.chunks_mut(PIECE).zip(from.chunks(PIECE));
+    let pieces = to.chunks_mut(PIECE).zip(from.chunks(PIECE * size));
     let pieces: Vec<_> = pieces.map(Mutex::new).collect();
     let Ok(_) = each(&pieces, |piece| {
         let (to, from) = &mut *piece.lock().unwrap_or_else(PoisonError::into_inner);
@@ -90,14 +95,14 @@ mod tests {
 
     #[cfg(feature = "mlx")]
     #[test]
-    fn bytes_are_copied_whatever_their_number() {
-        for len in [0, 1, (1 << 20) - 1, (3 << 20) + 5] {
-            let from: Vec<u8> = (0..len).map(|place| (place % 251) as u8).collect();
-            let mut to = vec![0; len];
-            copy(&from, &mut to, |to: &mut [u8], from| {
-                to.copy_from_slice(from)
+    fn elements_are_copied_whatever_their_number() {
+        for len in [0, 1, (1 << 18) - 1, (3 << 18) + 5] {
+            let from: Vec<u8> = (0..2 * len).map(|place| (place % 251) as u8).collect();
+            let mut to = vec![[0; 2]; len];
+            copy(&from, 2, &mut to, |to, from| {
+                to.as_flattened_mut().copy_from_slice(from)
             });
-            assert_eq!(to, from);
+            assert!(to.as_flattened() == from);
         }
     }
 

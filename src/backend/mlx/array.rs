@@ -4,11 +4,13 @@
 //! state of the library is undefined (a failed array evaluates to garbage the second time), so
 //! the owner drops everything and loads anew.
 
+use bytemuck::{Pod, try_cast_slice_mut};
 use cxx::UniquePtr;
 
 use super::ffi::bridge::{self, DeviceKind, ElementType, MxArray};
 use super::op_trace;
 use crate::backend::side_by_side;
+use crate::dtype::Dtype;
 use crate::error::{Error, Result};
 
 /// The backend's name in errors.
@@ -183,13 +185,40 @@ pub(super) struct Writer {
 impl Writer {
     /// The next bytes, in the machine's byte order. Many are copied by several threads.
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        let memory = bridge::bytes(self.array.inner.pin_mut()).map_err(|e| failed("write", e))?;
-        let (len, left) = (bytes.len(), memory.len() - self.offset);
-        let place = memory[self.offset..].get_mut(..len);
-        let place =
-            place.ok_or_else(|| failed("write", format!("{len} bytes, and room for {left}")))?;
-        side_by_side::copy(bytes, place, |to, from| to.copy_from_slice(from));
-        self.offset += bytes.len();
+        let place = self.take(bytes.len())?;
+        side_by_side::copy(bytes, 1, place, |to, from| to.copy_from_slice(from));
         Ok(())
+    }
+
+    /// The next elements, which `bytes` are in little-endian `from`, each as `convert` makes it.
+    pub(super) fn convert<T: Pod + Send>(
+        &mut self,
+        bytes: &[u8],
+        from: Dtype,
+        convert: impl Fn(f32) -> T + Sync,
+    ) -> Result<()> {
+        let elements = bytes.len() / from.size();
+        let place = self.take(elements * size_of::<T>())?;
+        let place = try_cast_slice_mut(place).map_err(|e| failed("write", e))?;
+        side_by_side::copy(bytes, from.size(), place, |to, bytes| {
+            from.fill(bytes, to, &convert);
+        });
+        Ok(())
+    }
+
+    /// The next `len` bytes of the array.
+    fn take(&mut self, len: usize) -> Result<&mut [u8]> {
+        let begin = self.offset;
+        let left = self.memory()?.len() - begin;
+        if len > left {
+            return Err(failed("write", format!("{len} bytes, and room for {left}")));
+        }
+        self.offset += len;
+        Ok(&mut self.memory()?[begin..][..len])
+    }
+
+    /// All bytes of the array.
+    fn memory(&mut self) -> Result<&mut [u8]> {
+        bridge::bytes(self.array.inner.pin_mut()).map_err(|e| failed("write", e))
     }
 }

@@ -1,4 +1,4 @@
-//! Checkpoint tensors into arrays, converted window by window while they are copied.
+//! Checkpoint tensors into arrays, converted window by window while they are copied by several threads.
 
 use half::{bf16, f16};
 
@@ -10,8 +10,8 @@ use crate::checkpoint::{Checkpoint, Packed, Tensor, Weight};
 use crate::dtype::Dtype;
 use crate::error::Result;
 
-/// Loads tensors of one checkpoint onto one device, in one element type; codes and byte scales as
-/// they are.
+/// Loads tensors of one checkpoint onto one device, in one element type; codes, byte scales and a
+/// table of half precision as they are.
 ///
 /// Beside the arrays themselves, loading holds one window of a tensor: nothing is converted or
 /// fused on the device.
@@ -100,24 +100,26 @@ impl Weights<'_> {
         })
     }
 
+    /// The embedding table keeps the half type that the checkpoint has it in: of its rows, those of a
+    /// batch are converted when they are read.
     fn held_as(&self, tensor: &Tensor<'_>) -> ElementType {
+        let is_table = || tensor.name().ends_with("embed_tokens.weight");
         match tensor.dtype() {
             Dtype::U32 => ElementType::U32,
             Dtype::U8 => ElementType::U8,
+            Dtype::F16 if is_table() => ElementType::F16,
+            Dtype::Bf16 if is_table() => ElementType::Bf16,
             _ => self.element_type,
         }
     }
 
     fn copy(&self, tensor: &Tensor<'_>, writer: &mut Writer) -> Result<()> {
         let (from, to) = (tensor.dtype(), self.held_as(tensor));
-        let mut converted = Vec::new();
-        tensor.for_each_window(|window| {
-            if is_same(from, to) {
-                return writer.write(window);
-            }
-            converted.clear();
-            from.decode(window, |value| push(value, to, &mut converted));
-            writer.write(&converted)
+        tensor.for_each_window(|window| match to {
+            _ if is_same(from, to) => writer.write(window),
+            ElementType::F16 => writer.convert(window, from, f16::from_f32),
+            ElementType::Bf16 => writer.convert(window, from, bf16::from_f32),
+            _ => writer.convert(window, from, |value| value),
         })
     }
 }
@@ -131,12 +133,4 @@ fn is_same(from: Dtype, to: ElementType) -> bool {
             | (Dtype::U32, ElementType::U32)
             | (Dtype::U8, ElementType::U8)
     )
-}
-
-fn push(value: f32, to: ElementType, out: &mut Vec<u8>) {
-    match to {
-        ElementType::F16 => out.extend(f16::from_f32(value).to_ne_bytes()),
-        ElementType::Bf16 => out.extend(bf16::from_f32(value).to_ne_bytes()),
-        _ => out.extend(value.to_ne_bytes()),
-    }
 }
