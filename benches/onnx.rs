@@ -155,7 +155,6 @@ fn ragged(embedder: &mut Embedder) {
     println!("\n32 sequences of 5 to 2,000 tokens, {useful} in all");
     for (order, size, rounds) in [
         ("arrival", 32, 1),
-        ("length", 32, 3),
         ("length", 8, 3),
         ("length", 4, 3),
         ("length", 1, 3),
