@@ -24,6 +24,8 @@ use header::Entry;
 use packing::Kind;
 use shard::Shard;
 
+#[cfg(any(feature = "mlx", feature = "onnx"))]
+pub(crate) use expected::TABLE;
 #[cfg(feature = "hub")]
 pub(crate) use index::shard_names;
 pub use tensor::Tensor;

@@ -84,7 +84,7 @@ fn measure(backend: BackendChoice) {
     let weights = match backend {
         // Matrices stay in 16 bits.
         BackendChoice::Onnx => elements * 2,
-        // The table does.
+        // Of matrices, the table alone stays in 16 bits.
         _ => elements * 4 - ROWS * HIDDEN * 2,
     };
     let fused_layer = (512 * HIDDEN + 2 * INTERMEDIATE * HIDDEN) * 4;

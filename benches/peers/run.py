@@ -12,99 +12,16 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 import numpy
 
+from engines import Failed, commands, start
 from workload import CASES, Workload
 
-HERE = Path(__file__).parent
 REFERENCE = "sentence-transformers f32"
-
-
-class Peer:
-    def __init__(self, name, command, threads):
-        self.name, self.resident = name, 0
-        variables = {"OMP_NUM_THREADS": str(threads), "RAYON_NUM_THREADS": str(threads)}
-        variables |= {"ORT_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
-        # A file: nobody reads a pipe that fills while the peer is waited for.
-        self.said = tempfile.TemporaryFile("w+")
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self.said}
-        self.child = subprocess.Popen(command, text=True, env=os.environ | variables, **pipes)
-        answer = self._answer()
-        self.load_ms, self.version = answer["load_ms"], answer["version"]
-
-    def embed(self, texts, prompt, vectors=False):
-        print(json.dumps({"texts": texts, "prompt": prompt, "vectors": vectors}), file=self.child.stdin, flush=True)
-        answer = self._answer()
-        self.resident = max(self.resident, answer["resident"])
-        return answer["ms"], answer["vectors"]
-
-    def end(self):
-        self.child.stdin.close()
-        self.child.wait()
-
-    def _answer(self):
-        line = self.child.stdout.readline()
-        if not line:
-            self.child.wait()
-            self.said.seek(0)
-            said = self.said.read().strip().splitlines()
-            raise Failed(f"ended with code {self.child.returncode}: {said[-1] if said else 'it said nothing'}")
-        return json.loads(line)
-
-
-class Failed(Exception):
-    pass
-
-
-def commands(options):
-    """All peers: how each is started, or why it cannot be."""
-    python, llama = options.python, options.llama_python
-    ours = [*options.ours, options.checkpoint]
-    threads = str(options.threads)
-    script = lambda name, *arguments: [python, HERE / name, options.checkpoint, *arguments, threads]
-    gguf = lambda kind: options.work / f"{options.checkpoint.resolve().name}-{kind}.gguf"
-    peers = {
-        "ours int8": [*ours, "int8", threads],
-        "ours f32": [*ours, "f32", threads],
-        "sentence-transformers f32": script("torch_peer.py", "f32"),
-        "sentence-transformers bf16": script("torch_peer.py", "bf16"),
-        "OpenVINO int8": script("openvino_peer.py", "int8"),
-        "OpenVINO bf16": script("openvino_peer.py", "bf16"),
-        "ONNX Runtime f32": script("onnxruntime_peer.py", "f32"),
-        "ONNX Runtime int8": script("onnxruntime_peer.py", "int8"),
-        "llama.cpp BF16": [llama, HERE / "llama_cpp_peer.py", gguf("bf16"), threads],
-        "llama.cpp Q8_0": [llama, HERE / "llama_cpp_peer.py", gguf("q8_0"), threads],
-        "fastembed f32": [options.fastembed, options.checkpoint, "f32"],
-        "fastembed Q8_0": [options.fastembed, gguf("q8_0"), options.checkpoint],
-    }
-    return peers
-
-
-def convert(options, command):
-    """Makes the GGUF file of a command that reads one."""
-    for part in command:
-        path = Path(part)
-        if path.suffix == ".gguf" and not path.exists():
-            kind = path.stem.rsplit("-", 1)[1]
-            made = [options.llama_python, HERE / "to_gguf.py", options.checkpoint, kind, path]
-            done = subprocess.run(made, stderr=subprocess.PIPE, text=True)
-            if done.returncode:
-                raise Failed(f"no GGUF file: {done.stderr.strip().splitlines()[-1]}")
-
-
-def start(options, name, command):
-    if not command[0]:
-        raise Failed("it was not set up")
-    if not Path(command[0]).exists():
-        raise Failed(f"it was not set up: there is no {command[0]}")
-    convert(options, command)
-    return Peer(name, [str(part) for part in command], options.threads)
 
 
 def cosines(vectors, reference):
@@ -145,14 +62,14 @@ def table(rows):
 class Run:
     """What groups of peers have been found to take."""
 
-    def __init__(self, options):
+    def __init__(self, options, not_asked_for):
         self.options, self.work = options, Workload(options.checkpoint)
         self.end = time.monotonic() + options.seconds
         self.load = [os.getloadavg()[0]]
         self.cases = {case: {"ms": {}, "ratio": {}, "rounds": {}} for case in options.cases}
         self.vectors = {case: {} for case in options.cases}
-        self.peers, self.left_out, self.not_run = {}, {}, []
-        self.left_out |= {name: "it was not asked for" for name in commands(options) if not options.asks_for(name)}
+        self.peers, self.not_run = {}, []
+        self.left_out = {name: "it was not asked for" for name in not_asked_for}
 
     def group(self, names, wanted, groups_left):
         """Runs all cases of some peers, of which the first runs in every group, in its share of the time."""
@@ -226,11 +143,12 @@ def main():
     parser.add_argument("--seconds", type=int, default=900, help="share so long among groups and cases; a case that begins has a round at least, and none begins later")
     parser.add_argument("--json", type=Path, help="also write everything to this file")
     options = parser.parse_args()
-    options.asks_for = lambda name: not options.peers or any(part in name for part in options.peers)
-    wanted = {name: command for name, command in commands(options).items() if options.asks_for(name)}
+    known = commands(options)
+    asked_for = lambda name: not options.peers or any(part in name for part in options.peers)
+    wanted = {name: command for name, command in known.items() if asked_for(name)}
     if not wanted:
-        parser.error(f"no peer of such a name; there are: {', '.join(commands(options))}")
-    run = Run(options)
+        parser.error(f"no peer of such a name; there are: {', '.join(known)}")
+    run = Run(options, [name for name in known if name not in wanted])
     first, *others = wanted
     size = max(1, options.at_once - 1)
     groups = [others[begin : begin + size] for begin in range(0, len(others), size)] or [[]]

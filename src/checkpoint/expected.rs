@@ -2,16 +2,16 @@
 
 use crate::config::ModelConfig;
 
+/// The key of the table of token embeddings.
+pub(crate) const TABLE: &str = "embed_tokens.weight";
+
 /// Key without `model.`, and shape, of every weight of a dense Qwen3 without its language head.
 ///
 /// Lazy, because `num_hidden_layers` is whatever the file says: the first missing layer ends a load.
 pub(super) fn tensors(config: &ModelConfig) -> impl Iterator<Item = (String, Vec<usize>)> + '_ {
     let hidden = config.hidden_size();
     let outer = [
-        (
-            "embed_tokens.weight".to_owned(),
-            vec![config.vocab_size(), hidden],
-        ),
+        (TABLE.to_owned(), vec![config.vocab_size(), hidden]),
         ("norm.weight".to_owned(), vec![hidden]),
     ];
     let layers = (0..config.num_hidden_layers()).flat_map(|n| {

@@ -6,7 +6,7 @@ use super::array::{Array, Writer, size_of_element};
 use super::ffi::bridge::{DeviceKind, ElementType};
 use super::linear::Matrix;
 use super::packed::PackedMatrix;
-use crate::checkpoint::{Checkpoint, Packed, Tensor, Weight};
+use crate::checkpoint::{Checkpoint, Packed, TABLE, Tensor, Weight};
 use crate::dtype::Dtype;
 use crate::error::Result;
 
@@ -103,7 +103,7 @@ impl Weights<'_> {
     /// The embedding table keeps the half type that the checkpoint has it in: of its rows, those of a
     /// batch are converted when they are read.
     fn held_as(&self, tensor: &Tensor<'_>) -> ElementType {
-        let is_table = || tensor.name().ends_with("embed_tokens.weight");
+        let is_table = || tensor.name().ends_with(TABLE);
         match tensor.dtype() {
             Dtype::U32 => ElementType::U32,
             Dtype::U8 => ElementType::U8,

@@ -11,7 +11,8 @@ use ort::value::TensorElementType;
 
 use super::failed;
 use super::ops::{Axis, Built, Ops, Value, outlet};
-use super::weights::{TABLE, Weights};
+use super::weights::Weights;
+use crate::checkpoint::TABLE;
 use crate::config::ModelConfig;
 use crate::error::Result;
 use linear::Named;

@@ -12,8 +12,7 @@ mod store;
 use std::path::PathBuf;
 
 use super::maker::Maker;
-use super::weights::TABLE;
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, TABLE};
 use crate::error::{Error, Result};
 use cache::Cache;
 use fold::Folding;

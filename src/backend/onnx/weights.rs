@@ -19,12 +19,9 @@ use super::ops::Stored;
 use super::pages;
 use super::panels::{self, Panels};
 use crate::backend::side_by_side;
-use crate::checkpoint::{self, Checkpoint};
+use crate::checkpoint::{self, Checkpoint, TABLE};
 use crate::dtype::Dtype;
 use crate::error::Result;
-
-/// The embedding table's key.
-pub(super) const TABLE: &str = "embed_tokens.weight";
 
 /// A weight as a graph reads it.
 pub(super) enum Weight {

@@ -16,9 +16,8 @@ use super::matrix::{Matrix, array, quantize_row};
 use super::plan::{Group, Plan};
 use super::rotation::Rotation;
 use super::store::{QuantizedWeight, Store, ones};
-use crate::backend::onnx::weights::TABLE;
 use crate::backend::onnx::{failed, pages};
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, TABLE};
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
 
